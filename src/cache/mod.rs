@@ -1,0 +1,1 @@
+//! What a target is made of, and where its results are kept.

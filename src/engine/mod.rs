@@ -1,0 +1,3 @@
+//! The plan, the scheduler, and the life of one target from ready to outcome.
+
+pub mod event;

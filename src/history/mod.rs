@@ -1,0 +1,1 @@
+//! What ran, and the figures from it.

@@ -1,0 +1,15 @@
+//! forge: a declarative, make-style build tool with content caching.
+//!
+//! What lives where, in the order in which data goes through: [`pipeline`] reads `Pipeline.toml`,
+//! [`graph`] says what needs what, [`engine`] runs targets through [`cache`] and [`exec`] and tells
+//! what happens as events, which [`report`] shows and [`history`] keeps. [`cli`] holds a file for
+//! each command. `docs/design.md` has the pictures.
+
+pub mod cache;
+pub mod cli;
+pub mod engine;
+pub mod exec;
+pub mod graph;
+pub mod history;
+pub mod pipeline;
+pub mod report;

@@ -1,0 +1,3 @@
+//! `Pipeline.toml`: read with spans, resolved, validated.
+
+pub mod model;

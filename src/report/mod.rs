@@ -1,0 +1,1 @@
+//! The screen: events in, text out.
