@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::style::{cut, cut_start, duration, printable};
+use super::style::{clock, cut, cut_start, printable};
 
 /// What runs shorter than this isn't worth a region.
 const WORTH_SHOWING: Duration = Duration::from_millis(100);
@@ -153,7 +153,7 @@ impl Live {
             .checked_div(self.total)
             .unwrap_or(0)
             .min(BAR);
-        let elapsed = duration(now.saturating_duration_since(self.started));
+        let elapsed = clock(now.saturating_duration_since(self.started));
         format!(
             "{}{} {}/{} · {elapsed}",
             "━".repeat(full),
@@ -167,17 +167,14 @@ impl Live {
 impl Row {
     /// `     6.2s  billing:test · attempt 2`
     fn line(&self, now: Instant, width: usize) -> String {
-        let clock = format!(
-            "{:>8}  ",
-            duration(now.saturating_duration_since(self.since))
-        );
-        let room = width.saturating_sub(clock.len());
+        let time = format!("{:>8}  ", clock(now.saturating_duration_since(self.since)));
+        let room = width.saturating_sub(time.len());
         let name = cut_start(&self.name, room);
         let left = room.saturating_sub(console::measure_text_width(&name) + 3);
         if self.note.is_empty() || left < 8 {
-            return format!("{clock}{name}");
+            return format!("{time}{name}");
         }
-        format!("{clock}{name} · {}", cut(&self.note, left))
+        format!("{time}{name} · {}", cut(&self.note, left))
     }
 }
 

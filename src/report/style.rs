@@ -66,10 +66,11 @@ impl Style {
         let Some(size) = self.size else {
             return format!("{head} · {tail}");
         };
-        let columns = usize::from(size().1);
+        let columns = usize::from(size().1).max(20);
         let taken = console::measure_text_width(head) + 3;
-        // Under a dozen columns say nothing: let such a line wrap.
-        let room = columns.saturating_sub(taken).max(12);
+        // A dozen columns say nothing: then the tail takes the next row as well.
+        let left = columns - taken % columns;
+        let room = if left < 12 { left + columns } else { left };
         format!("{head} · {}", cut(&tail, room))
     }
 }
@@ -89,6 +90,14 @@ pub fn duration(duration: Duration) -> String {
     }
     let minutes = (seconds + 30) / 60;
     format!("{}h {:02}m", minutes / 60, minutes % 60)
+}
+
+/// A duration that is still growing: `0.7s`, without digits that flicker.
+pub fn clock(time: Duration) -> String {
+    match time.as_millis() {
+        ms if ms < 59_950 => format!("{}.{}s", ms / 1000, ms % 1000 / 100),
+        _ => duration(time),
+    }
 }
 
 /// `1 attempt`, `2 attempts`.
@@ -188,8 +197,8 @@ mod tests {
         };
         let head = narrow.paint.bold("a-long-name:of-a-target");
         assert_eq!(
-            narrow.line(&head, "some reason"),
-            format!("{head} · some reason")
+            narrow.line(&head, "a reason that takes the next row and more"),
+            format!("{head} · a reason that takes the next row …")
         );
         assert_eq!(
             narrow.line("name", "a reason that goes on and on"),

@@ -95,16 +95,10 @@ impl Text {
         }
     }
 
-    fn target_started(
-        &mut self,
-        target: &Arc<str>,
-        attempt: u32,
-        commands: &Arc<[String]>,
-        reason: &str,
-    ) {
+    fn target_started(&mut self, target: &Arc<str>, attempt: u32, commands: &Arc<[String]>) {
         self.commands.insert(target.clone(), commands.clone());
         match attempt {
-            0 | 1 => self.row(target, reason),
+            0 | 1 => self.row(target, ""),
             n => self.row(target, &format!("attempt {n}")),
         }
     }
@@ -292,7 +286,7 @@ impl Text {
     fn service(&mut self, event: &Event) {
         match event {
             Event::ServiceStarting { service } => match self.live {
-                Some(_) => self.row(service, "service, starting"),
+                Some(_) => self.row(&service_row(service), "starting"),
                 None => self.say(&format!("○ {} · service, starting", printable(service))),
             },
             Event::ServiceReady {
@@ -301,7 +295,7 @@ impl Text {
                 took,
             } => {
                 if let Some(live) = &mut self.live {
-                    live.hide(service);
+                    live.hide(&service_row(service));
                 }
                 let name = self.style.paint.bold(&printable(service));
                 let head = format!("● {name} · ready in {}", duration(*took));
@@ -309,7 +303,7 @@ impl Text {
             }
             Event::ServiceStopped { service } => {
                 if let Some(live) = &mut self.live {
-                    live.hide(service);
+                    live.hide(&service_row(service));
                 }
                 if self.verbose {
                     self.say(&format!("○ {} · service, stopped", printable(service)));
@@ -328,11 +322,8 @@ impl Listener for Text {
                 target,
                 attempt,
                 commands,
-                reason,
                 ..
-            } => {
-                self.target_started(target, *attempt, commands, reason);
-            }
+            } => self.target_started(target, *attempt, commands),
             Event::Output { target, bytes } => self.output(target, bytes),
             Event::Waiting { target, why } => {
                 self.row(target, why);
@@ -404,6 +395,11 @@ impl Listener for Text {
             live.suspend(suspended);
         }
     }
+}
+
+/// A service may have the name of a target.
+fn service_row(service: &str) -> String {
+    format!("service {service}")
 }
 
 /// Output of a target as it is, ended so that what follows is not affected by it.
