@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::engine::event::{Counts, Finished, Outcome};
+use crate::engine::event::{Counts, Event, Finished, Outcome};
 
 use super::style::{Paint, Style, count, duration, printable};
 
@@ -113,6 +113,29 @@ pub struct Closing {
     pub duration: Duration,
     pub saved: Duration,
     pub exit_code: u8,
+}
+
+impl Closing {
+    /// From the last event of a run; none from any other.
+    pub fn of(event: &Event) -> Option<Closing> {
+        let &Event::RunFinished {
+            ok,
+            counts,
+            duration,
+            saved,
+            exit_code,
+        } = event
+        else {
+            return None;
+        };
+        Some(Closing {
+            ok,
+            counts,
+            duration,
+            saved,
+            exit_code,
+        })
+    }
 }
 
 /// `✓ 3 ran, 12 fresh, 1 restored in 4.2s · saved 1m 10s`

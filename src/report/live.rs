@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::sink::Sink;
 use super::style::{clock, cut, cut_start, printable};
+use super::terminal::Terminal;
 
 /// What runs shorter than this isn't worth a region.
 const WORTH_SHOWING: Duration = Duration::from_millis(100);
@@ -27,7 +29,7 @@ struct Row {
 /// The region, drawn or not yet.
 pub struct Live {
     /// Until it is drawn for the first time.
-    target: Option<ProgressDrawTarget>,
+    target: Option<Terminal>,
     bar: Option<ProgressBar>,
     rows: Vec<Row>,
     started: Instant,
@@ -38,9 +40,9 @@ pub struct Live {
 }
 
 impl Live {
-    pub fn new(target: ProgressDrawTarget, size: fn() -> (u16, u16), started: Instant) -> Live {
+    pub fn new(sink: Sink, size: fn() -> (u16, u16), started: Instant) -> Live {
         Live {
-            target: Some(target),
+            target: Some(Terminal::new(sink, size)),
             bar: None,
             rows: Vec::new(),
             started,
@@ -93,7 +95,7 @@ impl Live {
             && self.rows.iter().any(worth)
             && let Some(target) = self.target.take()
         {
-            let bar = ProgressBar::with_draw_target(None, target);
+            let bar = ProgressBar::with_draw_target(None, draw_target(target));
             if let Ok(style) = ProgressStyle::with_template("{msg}") {
                 bar.set_style(style);
             }
@@ -164,6 +166,10 @@ impl Live {
     }
 }
 
+fn draw_target(terminal: Terminal) -> ProgressDrawTarget {
+    ProgressDrawTarget::term_like_with_hz(Box::new(terminal), 20)
+}
+
 impl Row {
     /// `     6.2s  billing:test · attempt 2`
     fn line(&self, now: Instant, width: usize) -> String {
@@ -189,7 +195,7 @@ mod tests {
     use super::*;
 
     fn live(size: fn() -> (u16, u16), now: Instant) -> Live {
-        let mut live = Live::new(ProgressDrawTarget::hidden(), size, now);
+        let mut live = Live::new(Sink::new(Box::new(std::io::sink())), size, now);
         live.begin(6, now);
         live
     }
@@ -256,5 +262,47 @@ mod tests {
         live.show("lint", "note", now);
         live.total = 0;
         assert!(!live.frame(now).is_empty());
+    }
+
+    #[test]
+    fn lines_go_above_and_the_region_leaves_nothing() {
+        let written = Shared::default();
+        let sink = Sink::new(Box::new(written.clone()));
+        let now = Instant::now();
+        let mut live = Live::new(sink.clone(), || (24, 40), now);
+        live.begin(1, now);
+        live.show("lint", "", now);
+        live.tick(now + Duration::from_millis(100));
+        let bar = "╌".repeat(24);
+        let first = format!("{bar} 0/1 · 0.1s\x1b[K\r\n    0.1s  lint\x1b[K");
+        assert_eq!(written.take(), first);
+        live.done("lint");
+        live.print(now + Duration::from_millis(200), || sink.write(b"done\n"));
+        let text = written.take();
+        let (clear, rest) = text.split_once("done\n").unwrap();
+        assert!(clear.ends_with("\r\x1b[2K"), "{clear:?}");
+        assert_eq!(rest, format!("{} 1/1 · 0.2s\x1b[K", "━".repeat(24)));
+        live.end();
+        assert_eq!(written.take(), "\r\x1b[2K");
+    }
+
+    #[derive(Clone, Default)]
+    struct Shared(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl Shared {
+        fn take(&self) -> String {
+            String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
+        }
+    }
+
+    impl std::io::Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
     }
 }

@@ -13,13 +13,15 @@ mod live;
 mod sink;
 pub mod style;
 mod summary;
+mod terminal;
 mod text;
 mod trace;
 
+use std::fs::File;
 use std::io::{IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
-
-use indicatif::ProgressDrawTarget;
 
 use crate::engine::event::Listener;
 
@@ -70,6 +72,8 @@ pub struct Options {
     pub ci: bool,
     /// Standard output is a terminal.
     pub out_terminal: bool,
+    /// Standard output goes to another program, which may write to the same terminal (`forge | tee log`).
+    pub out_pipe: bool,
     /// Standard error is a terminal.
     pub err_terminal: bool,
     /// Rows and columns of the terminal, asked for whenever something is drawn.
@@ -100,6 +104,7 @@ impl Options {
             trace: None,
             ci: set("CI").is_some_and(|value| value != "false" && value != "0"),
             out_terminal: !dumb && std::io::stdout().is_terminal(),
+            out_pipe: is_pipe(&std::io::stdout()),
             err_terminal: !dumb && std::io::stderr().is_terminal(),
             size: || console::Term::stderr().size(),
         }
@@ -118,13 +123,12 @@ impl Options {
         }
     }
 
-    /// In a stream the output itself is the sign of life.
+    /// Only where nothing else writes to the terminal in between; in a stream the output itself is the sign
+    /// of life.
     fn has_live_region(&self) -> bool {
-        self.err_terminal
-            && !self.ci
-            && !self.github
-            && !self.is_quiet()
-            && self.output == Output::Grouped
+        let shared = self.out_pipe || (self.json && self.out_terminal);
+        let wanted = !self.is_quiet() && self.output == Output::Grouped;
+        self.err_terminal && wanted && !shared && !self.ci && !self.github
     }
 
     fn style(&self) -> Style {
@@ -140,12 +144,18 @@ impl Options {
     }
 }
 
+fn is_pipe(stream: &impl AsFd) -> bool {
+    let file = stream.as_fd().try_clone_to_owned().map(File::from);
+    let kind = file
+        .and_then(|file| file.metadata())
+        .map(|meta| meta.file_type());
+    kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket())
+}
+
 /// Where text goes.
 pub struct Writers {
     pub out: Box<dyn Write + Send>,
     pub err: Box<dyn Write + Send>,
-    /// Where the live region is drawn.
-    pub live: ProgressDrawTarget,
 }
 
 impl Writers {
@@ -154,7 +164,6 @@ impl Writers {
         Writers {
             out: Box::new(std::io::stdout()),
             err: Box::new(std::io::stderr()),
-            live: ProgressDrawTarget::stderr_with_hz(20),
         }
     }
 }
@@ -176,7 +185,7 @@ pub fn reporter_to(options: Options, writers: Writers) -> Box<dyn Listener> {
     if options.json {
         chain.push(json::Json::new(out, options.verbose > 0));
     }
-    chain.push(text::Text::new(&options, people, writers.live));
+    chain.push(text::Text::new(&options, people, err.clone()));
     if let Some(path) = &options.summary {
         chain.push(summary::Summary::new(path.clone(), err.clone()));
     }

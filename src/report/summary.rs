@@ -47,28 +47,14 @@ impl Summary {
 
 impl Listener for Summary {
     fn on(&mut self, event: &Event) {
-        match event {
-            Event::TargetFinished(finished) => self.targets.push((**finished).clone()),
-            Event::RunFinished {
-                ok,
-                counts,
-                duration,
-                saved,
-                exit_code,
-            } => {
-                let closing = Closing {
-                    ok: *ok,
-                    counts: *counts,
-                    duration: *duration,
-                    saved: *saved,
-                    exit_code: *exit_code,
-                };
-                if let Err(error) = self.append(&closing) {
-                    let line = format!("! the step summary can't be written: {error}\n");
-                    self.complaints.write(line.as_bytes());
-                }
-            }
-            _ => {}
+        if let Event::TargetFinished(finished) = event {
+            self.targets.push((**finished).clone());
+        }
+        if let Some(closing) = Closing::of(event)
+            && let Err(error) = self.append(&closing)
+        {
+            let line = format!("! the step summary can't be written: {error}\n");
+            self.complaints.write(line.as_bytes());
         }
     }
 }

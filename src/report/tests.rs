@@ -4,8 +4,6 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use indicatif::ProgressDrawTarget;
-
 use crate::engine::event::{Counts, Event, Finished, Listener, Outcome};
 
 use super::{ColorChoice, Options, Output, Writers, reporter_to};
@@ -33,6 +31,7 @@ impl Buffer {
 fn plain() -> Options {
     Options {
         out_terminal: false,
+        out_pipe: false,
         err_terminal: false,
         size: || (24, 60),
         ..Options::detect(&|_| None)
@@ -45,7 +44,6 @@ fn play(options: Options, events: &[Event]) -> (String, String) {
     let writers = Writers {
         out: Box::new(out.clone()),
         err: Box::new(err.clone()),
-        live: ProgressDrawTarget::hidden(),
     };
     let mut reporter = reporter_to(options, writers);
     for event in events {
@@ -641,4 +639,37 @@ fn the_environment_decides_colours_and_place() {
             .summary
             .is_none()
     );
+}
+
+#[test]
+fn the_live_region_has_the_terminal_to_itself() {
+    let terminal = Options {
+        out_terminal: true,
+        err_terminal: true,
+        ..plain()
+    };
+    let to_a_file = Options {
+        out_terminal: false,
+        ..terminal.clone()
+    };
+    assert!(terminal.has_live_region() && to_a_file.has_live_region());
+    let to_tee = Options {
+        out_pipe: true,
+        ..to_a_file.clone()
+    };
+    let json_between = Options {
+        json: true,
+        ..terminal.clone()
+    };
+    let ci = Options {
+        ci: true,
+        ..terminal.clone()
+    };
+    let stream = Options {
+        output: Output::Stream,
+        ..terminal.clone()
+    };
+    for options in [plain(), to_tee, json_between, ci, stream] {
+        assert!(!options.has_live_region(), "{options:?}");
+    }
 }

@@ -6,8 +6,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use indicatif::ProgressDrawTarget;
-
 use crate::engine::event::{Event, Finished, Listener, Outcome};
 
 use super::github::{self, Guard};
@@ -34,7 +32,8 @@ pub struct Text {
 }
 
 impl Text {
-    pub fn new(options: &Options, sink: Sink, live: ProgressDrawTarget) -> Text {
+    /// Writes to `sink`, and draws the live region on `live`.
+    pub fn new(options: &Options, sink: Sink, live: Sink) -> Text {
         Text {
             sink,
             style: options.style(),
@@ -366,20 +365,10 @@ impl Listener for Text {
             Event::Interrupted { signal } => {
                 self.say(&format!("■ {signal}: ending what is running"));
             }
-            Event::RunFinished {
-                ok,
-                counts,
-                duration,
-                saved,
-                exit_code,
-            } => {
-                self.run_finished(&Closing {
-                    ok: *ok,
-                    counts: *counts,
-                    duration: *duration,
-                    saved: *saved,
-                    exit_code: *exit_code,
-                });
+            Event::RunFinished { .. } => {
+                if let Some(closing) = Closing::of(event) {
+                    self.run_finished(&closing);
+                }
             }
         }
     }
