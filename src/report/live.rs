@@ -286,6 +286,27 @@ mod tests {
         assert_eq!(written.take(), "\r\x1b[2K");
     }
 
+    #[test]
+    fn a_drawn_region_goes_and_comes_back() {
+        let written = Shared::default();
+        let now = Instant::now();
+        let mut live = Live::new(Sink::new(Box::new(written.clone())), || (24, 40), now);
+        live.show("build", "", now);
+        live.tick(now + Duration::from_secs(1));
+        written.take();
+        live.suspend(true);
+        assert!(
+            written.take().ends_with("\r\x1b[2K\x1b[1A"),
+            "the cursor is where the region began"
+        );
+        live.print(now, || ());
+        live.tick(now + Duration::from_secs(2));
+        assert_eq!(written.take(), "");
+        live.suspend(false);
+        live.print(now + Duration::from_secs(3), || ());
+        assert!(written.take().contains("    3.0s  build"));
+    }
+
     #[derive(Clone, Default)]
     struct Shared(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
 
