@@ -1,1 +1,5 @@
 //! Arguments, and one file a command.
+
+pub mod history;
+pub mod stats;
+mod table;
