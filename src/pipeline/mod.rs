@@ -14,7 +14,7 @@ mod fields;
 pub mod interpolate;
 pub mod keys;
 pub mod model;
-mod paths;
+pub(crate) mod paths;
 pub mod problem;
 mod resolve;
 pub mod suggest;
@@ -145,7 +145,7 @@ impl Reader {
 
 /// By file and place, each once: a template's mistake would be said for every member.
 fn in_order(mut problems: Vec<Problem>, sources: &Arc<Sources>) -> Vec<Problem> {
-    problems.sort_by_key(Problem::order);
+    problems.sort_by_key(|problem| (problem.order(), problem.code_str()));
     problems.dedup_by(|a, b| {
         a.order().is_some() && a.order() == b.order() && a.code_str() == b.code_str()
     });

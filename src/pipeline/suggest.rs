@@ -44,6 +44,17 @@ pub fn list(words: &[&str]) -> String {
     text
 }
 
+/// `a → b → a`.
+pub fn circle(names: &[&str]) -> String {
+    let first = names.first().into_iter();
+    names
+        .iter()
+        .chain(first)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(" → ")
+}
+
 /// Edits between two names; `_` for `-` and a different case cost nothing much.
 fn distance(lower: &str, candidate: &str) -> usize {
     let candidate = candidate.to_lowercase();

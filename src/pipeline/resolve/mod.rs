@@ -21,6 +21,8 @@ use super::model::{
 };
 use super::problem::Problem;
 
+pub use needs::needs_word;
+
 /// A decoded file and the directory it rules; the root's comes first.
 pub struct Document {
     pub file: FileId,

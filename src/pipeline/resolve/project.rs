@@ -24,6 +24,39 @@ impl<'a> Resolver<'a> {
         for index in 0..self.projects.len() {
             self.projects[index].depends = self.depends(project_id(index));
         }
+        self.check_depends();
+    }
+
+    /// Projects that depend on one another could never be ordered.
+    fn check_depends(&mut self) {
+        let edges: Vec<Vec<usize>> = self
+            .projects
+            .iter()
+            .map(|project| project.depends.iter().map(|id| id.0 as usize).collect())
+            .collect();
+        for cycle in graph::cycles(&edges) {
+            let names: Vec<&str> = cycle
+                .iter()
+                .map(|index| self.projects[*index].name.as_str())
+                .collect();
+            let way = suggest::circle(&names);
+            let mut problem = Problem::new(
+                code::DEPENDS_CYCLE,
+                format!("projects depend on one another: {way}"),
+            )
+            .help("take one `depends` out; what both projects use can be a project of its own");
+            for (position, index) in cycle.iter().enumerate() {
+                let next = names[(position + 1) % names.len()];
+                let mut words = self.heads[*index].words("depends");
+                if let Some(word) = words.find(|word| word.text == next) {
+                    problem = problem.label(
+                        word.span,
+                        format!("`{}` depends on `{next}`", names[position]),
+                    );
+                }
+            }
+            self.problems.push(problem);
+        }
     }
 
     fn declare_project(&mut self, id: ProjectId, head: View<'a>) -> Project {

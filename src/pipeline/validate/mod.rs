@@ -1,13 +1,18 @@
-//! What only shows when the whole workspace is known: cycles, and who makes which file.
+//! What only shows when the whole workspace is known: circles, who makes which file, and what is worth
+//! a warning.
+
+mod cycles;
+mod outputs;
+mod warnings;
+
+pub use warnings::warnings;
 
 use super::model::Workspace;
 use super::problem::Problem;
-use super::resolve::Document;
 
-pub fn errors(_workspace: &Workspace) -> Vec<Problem> {
-    Vec::new()
-}
-
-pub fn warnings(_workspace: &Workspace, _documents: &[Document]) -> Vec<Problem> {
-    Vec::new()
+/// Everything that is wrong with the whole.
+pub fn errors(ws: &Workspace) -> Vec<Problem> {
+    let mut problems = cycles::check(ws);
+    problems.extend(outputs::check(ws));
+    problems
 }
