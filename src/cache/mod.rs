@@ -9,6 +9,7 @@ pub mod capture;
 pub mod digest;
 pub mod gitindex;
 pub mod index;
+pub mod inputs;
 pub mod key;
 pub mod manifest;
 pub mod restore;
