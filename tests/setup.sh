@@ -68,9 +68,10 @@ missing_packages() {
     has_postgres || echo postgresql
     has redis-server || echo redis-server
     has ninja || echo ninja-build
-    has git || echo git ca-certificates
+    has git || echo git
     has_venv || echo python3 python3-venv
     has perl || echo perl-base
+    [ -s /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
 }
 
 # Debian starts what it installs. A policy that refuses keeps its services (a PostgreSQL on 5432, a Redis on
