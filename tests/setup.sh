@@ -43,7 +43,7 @@ as_root() {
 step() {
     local title=$1 log=$bed/step.log start=$EPOCHREALTIME
     shift
-    if ! "$@" >"$log" 2>&1; then
+    if ! ("$@") >"$log" 2>&1; then
         tail -n 30 "$log" >&2
         die "$title: failed"
     fi
@@ -120,11 +120,16 @@ wait_for() {
 
 start_dockerd() {
     as_root sh -c "exec setsid dockerd --pidfile '$bed/dockerd.pid' >'$bed/dockerd.log' 2>&1 </dev/null" 9>&- &
-    wait_for 300 engine_answers || {
-        tail -n 20 "$bed/dockerd.log"
-        echo "dockerd doesn't start here; it needs root, cgroups and mounts ($bed/dockerd.log)"
-        return 1
-    }
+    local pid=$! tries=300
+    until engine_answers; do
+        tries=$((tries - 1))
+        if [ $tries = 0 ] || ! [ -d "/proc/$pid" ]; then
+            tail -n 5 "$bed/dockerd.log"
+            echo "dockerd doesn't start here; it needs root, cgroups, iptables and mounts. Its log: $bed/dockerd.log"
+            return 1
+        fi
+        sleep 0.1
+    done
 }
 
 engine() { engine_answers || step 'dockerd' start_dockerd; }
@@ -254,7 +259,7 @@ environment() {
 
 main() {
     local begin=$EPOCHREALTIME
-    mkdir -p "$bed"
+    mkdir -p "$bed" || die "can't write $bed; FORGE_TESTBED names another directory"
     exec 9>"$bed/lock"
     flock 9
     case ${1:-up} in
