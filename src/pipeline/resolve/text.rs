@@ -228,7 +228,7 @@ impl Resolver<'_> {
                     .iter()
                     .map(|name| format!("${{{namespace}{name}}}"))
                     .collect();
-                format!("there are {}", all.join(", "))
+                format!("there are {}", all.join(" and "))
             }
         };
         self.report(

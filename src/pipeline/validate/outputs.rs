@@ -273,7 +273,7 @@ fn overlap(one: &Claim<'_>, other: &Claim<'_>) -> Problem {
         format!("`{a}` makes `{}` inside of what `{b}` makes", first.path())
     } else {
         format!(
-            "`{}` of `{b}` and `{}` of `{a}` are the same file",
+            "`{b}` makes `{}`, and `{a}` makes `{}`",
             second.path(),
             first.path()
         )
