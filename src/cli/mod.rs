@@ -1,3 +1,4 @@
 //! Arguments, and one file a command.
 
+pub mod graph;
 pub mod schema;

@@ -202,17 +202,25 @@ impl Decoder<'_> {
         for (name, value) in Decoder::in_order(table) {
             let (key_span, span) = (self.span(name.span()), self.span(value.span()));
             let title = section.title.replace("NAME", name.get_ref());
-            let DeValue::Table(inner) = value.get_ref() else {
-                self.not_a_table(&title, name.get_ref(), value.get_ref(), &span, key);
-                fields.broken = true;
-                continue;
-            };
             self.name(name.get_ref(), &key_span, section);
-            let value = Value::Table(self.section(inner, section, Some(&title)));
+            let table = match value.get_ref() {
+                DeValue::Table(inner) => self.section(inner, section, Some(&title)),
+                other => {
+                    self.not_a_table(&title, name.get_ref(), other, &span, key);
+                    // It is there, so that its name is not unknown elsewhere.
+                    Fields {
+                        broken: true,
+                        ..Fields::default()
+                    }
+                }
+            };
             fields.fields.push(Field {
                 key: name.get_ref().to_string(),
                 key_span,
-                node: Node { span, value },
+                node: Node {
+                    span,
+                    value: Value::Table(table),
+                },
             });
         }
         Some(Value::Table(fields))

@@ -184,12 +184,12 @@ impl<'a> Resolver<'a> {
             .map_or(&[][..], |below| below.entries("env"));
         let all: Vec<&Field> = below.chain(template).collect();
         self.check_env_names(all.iter().copied());
-        // A default that refers to this target's own secret would be an error that nobody here wrote.
-        let free = Scope {
+        // Defaults are everybody's: the words after `--` are for the target that was asked for.
+        let scope = Scope {
             args: false,
             ..*scope
         };
-        self.text_map(all.into_iter(), &free)
+        self.text_map(all.into_iter(), &scope)
     }
 
     fn own_env(&mut self, declared: &Declared<'a>, scope: &Scope<'_>) -> BTreeMap<String, Text> {

@@ -294,6 +294,12 @@ impl Resolver<'_> {
         if let Some(value) = vars.get(name) {
             return Some(Reference::Var(name.to_owned(), value.clone()));
         }
+        if self
+            .heads_of(scope.project)
+            .any(|(_, head)| head.own.broken_table("vars"))
+        {
+            return None;
+        }
         let help = match suggest::nearest(name, vars.keys().map(String::as_str)) {
             Some(near) => format!("did you mean ${{var.{near}}}?"),
             None => format!(

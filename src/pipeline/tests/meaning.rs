@@ -386,3 +386,13 @@ fn a_needed_maker_is_fine_through_a_group_or_as_what_it_follows() {
     assert!(codes(&[("", &text("needs = [\"all\"]"))]).is_empty());
     assert_eq!(codes(&[("", &text(""))]), [code::INPUT_NOT_NEEDED]);
 }
+
+#[test]
+fn one_mistake_is_said_once() {
+    let text = "[pipeline]\nvars = { a = 1 }\n[target]\nlint = \"ruff\"\n[target.test]\nneeds = [\"lint\"]\nrun = \"pytest ${var.a}\"";
+    assert_eq!(codes(&[("", text)]), [code::WRONG_TYPE, code::WRONG_TYPE]);
+    let template = "[workspace]\nmembers = [\"m/*\"]\n[template.t.target.test]\nneeds = [\"nothing\"]\nrun = \"true\"";
+    let member = "[project]\ntemplate = \"t\"";
+    let files = [("", template), ("m/a", member), ("m/b", member)];
+    assert_eq!(codes(&files), [code::UNKNOWN_TARGET]);
+}
