@@ -49,7 +49,8 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
 }
 
-/// Reads the root file, finds members, resolves and validates. All errors of all files at once.
+/// Reads the root file (an absolute path: its directory is the workspace), finds members, resolves and
+/// validates. All errors of all files at once.
 pub fn load(root_file: &Path, options: &LoadOptions) -> Result<Loaded, Problems> {
     let root = root_file.parent().unwrap_or(Path::new(""));
     let name = file_name(root_file);

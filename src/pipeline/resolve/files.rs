@@ -2,6 +2,7 @@
 
 use super::Resolver;
 use crate::pipeline::code;
+use crate::pipeline::discover::FILE_NAME;
 use crate::pipeline::fields::{View, Word};
 use crate::pipeline::model::{InputPattern, OutputPattern, ProjectId, Span};
 use crate::pipeline::paths::{self, PathError};
@@ -157,10 +158,15 @@ impl<'a> Resolver<'a> {
                 format!("`{}`: outputs can't exclude", word.text),
                 "name what the target makes; a narrower glob leaves the rest out",
             )
-        } else if paths::is_within(dir, pattern) {
+        } else if paths::is_within(dir, pattern) || matches_everything(pattern, dir) {
             (
                 format!("`{}` would claim the whole project", word.text),
                 "name the files or directories that the target makes",
+            )
+        } else if pattern.rsplit('/').next() == Some(FILE_NAME) {
+            (
+                format!("`{}` is a pipeline file", word.text),
+                "a target can't make what it is declared in",
             )
         } else if pattern == ".git" || pattern.starts_with(".git/") {
             (
@@ -177,6 +183,13 @@ impl<'a> Resolver<'a> {
         );
         false
     }
+}
+
+/// Whether a glob below `dir` is nothing but stars.
+fn matches_everything(pattern: &str, dir: &str) -> bool {
+    let below = pattern.strip_prefix(dir).unwrap_or(pattern);
+    let mut parts = below.split('/').filter(|part| !part.is_empty());
+    parts.all(|part| part.bytes().all(|byte| byte == b'*'))
 }
 
 fn shown(dir: &str) -> &str {

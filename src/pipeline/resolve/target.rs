@@ -1,6 +1,7 @@
 //! Targets: defaults filled in, paths made relative to the workspace, kinds told apart.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::text::Scope;
 use super::{Declared, ROOT, Resolver};
@@ -57,10 +58,7 @@ impl<'a> Resolver<'a> {
             tools: tools(view),
             cache: view.bool("cache").unwrap_or(true),
             incremental: view.bool("incremental").unwrap_or(false),
-            timeout: view.duration("timeout").or_else(|| {
-                self.heads_of(project)
-                    .find_map(|(_, head)| head.duration("timeout"))
-            }),
+            timeout: self.timeout(view, project),
             retries: view.number("retries").unwrap_or(0),
             locks: view.strings("locks"),
             interactive: view.bool("interactive").unwrap_or(false),
@@ -225,6 +223,12 @@ impl<'a> Resolver<'a> {
             .find(|(_, head)| head.has(key))
             .map(|(_, head)| head.strings(key))
             .unwrap_or_default()
+    }
+
+    fn timeout(&self, view: View<'a>, project: ProjectId) -> Option<Duration> {
+        let mut heads = self.heads_of(project);
+        let default = || heads.find_map(|(_, head)| head.duration("timeout"));
+        view.duration("timeout").or_else(default)
     }
 
     fn shell(&self, view: View<'a>, project: ProjectId) -> Vec<String> {
