@@ -1,5 +1,7 @@
-//! Arguments, and one file a command.
+//! Arguments, and one file a command: thin, reading like the help text.
 
+pub mod graph;
 pub mod history;
+pub mod schema;
 pub mod stats;
 mod table;

@@ -25,9 +25,14 @@ pub type Caller = BTreeMap<OsString, OsString>;
 
 /// What a service's process and every target begin with.
 pub fn base(caller: &Caller) -> BTreeMap<OsString, OsString> {
-    let passed = |name: &OsStr| name.to_str().is_some_and(|name| PASSED.contains(&name) || name.starts_with("LC_"));
+    let passed = |name: &OsStr| {
+        name.to_str()
+            .is_some_and(|name| PASSED.contains(&name) || name.starts_with("LC_"))
+    };
     let passed = caller.iter().filter(|(name, _)| passed(name));
-    let mut env: BTreeMap<_, _> = passed.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let mut env: BTreeMap<_, _> = passed
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
     env.insert("TZ".into(), "UTC".into());
     env
 }
@@ -66,13 +71,23 @@ impl<'a> Declared<'a> {
         for (name, text) in &target.env {
             variables.insert(name.into(), Source::Text(text));
         }
+        // A glob of `inherit-env` may take in a secret, which must not get into the key that way.
+        for name in &target.secret_env {
+            variables.remove(OsStr::new(name));
+        }
         let secret = |name: &'a String| (name.as_str(), caller.get(OsStr::new(name)));
-        Ok(Self { variables, secrets: target.secret_env.iter().map(secret).collect() })
+        Ok(Self {
+            variables,
+            secrets: target.secret_env.iter().map(secret).collect(),
+        })
     }
 
     /// The values that must never be shown.
     pub fn secrets(&self) -> impl Iterator<Item = &[u8]> {
-        self.secrets.values().flatten().map(|value| value.as_bytes())
+        self.secrets
+            .values()
+            .flatten()
+            .map(|value| value.as_bytes())
     }
 
     /// # Errors
@@ -94,7 +109,11 @@ impl<'a> Declared<'a> {
     ///
     /// # Errors
     /// A reference has no value.
-    pub fn environment(&self, caller: &Caller, lookup: &dyn Lookup) -> Result<Vec<(OsString, OsString)>, Unresolved> {
+    pub fn environment(
+        &self,
+        caller: &Caller,
+        lookup: &dyn Lookup,
+    ) -> Result<Vec<(OsString, OsString)>, Unresolved> {
         let mut env = base(caller);
         for (name, source) in &self.variables {
             let value = match source {
@@ -121,7 +140,9 @@ impl<'a> Declared<'a> {
 fn inherit<'a>(name: &'a str, caller: &'a Caller, variables: &mut BTreeMap<OsString, Source<'a>>) {
     if has_wildcard(name) {
         let glob = Glob::new(name);
-        let matching = caller.iter().filter(|(name, _)| name.to_str().is_some_and(|name| glob.matches(name)));
+        let matching = caller
+            .iter()
+            .filter(|(name, _)| name.to_str().is_some_and(|name| glob.matches(name)));
         for (name, value) in matching {
             variables.insert(name.clone(), Source::Caller(Some(value)));
         }
@@ -165,7 +186,12 @@ fn dotenv_line(line: &str) -> Option<(String, String)> {
     } else if let Some(rest) = value.strip_prefix('"') {
         unescape(rest)
     } else {
-        value.split(" #").next().unwrap_or_default().trim_end().to_owned()
+        value
+            .split(" #")
+            .next()
+            .unwrap_or_default()
+            .trim_end()
+            .to_owned()
     };
     Some((name.to_owned(), value))
 }

@@ -28,7 +28,9 @@ impl Git {
 
     /// The commit, 40 digits.
     pub fn sha(&self) -> Option<&str> {
-        self.sha.get_or_init(|| self.line(&["rev-parse", "--verify", "-q", "HEAD"])).as_deref()
+        self.sha
+            .get_or_init(|| self.line(&["rev-parse", "--verify", "-q", "HEAD"]))
+            .as_deref()
     }
 
     /// The branch that is checked out; where none is (as in CI), the one that the CI service says was pushed. That of a pull
@@ -36,7 +38,9 @@ impl Git {
     pub fn branch(&self) -> Option<&str> {
         let ask = || {
             let named = self.line(&["symbolic-ref", "-q", "--short", "HEAD"]);
-            named.or_else(|| self.github("branch")).or_else(|| (self.caller)("CI_COMMIT_BRANCH"))
+            named
+                .or_else(|| self.github("branch"))
+                .or_else(|| (self.caller)("CI_COMMIT_BRANCH"))
         };
         self.branch.get_or_init(ask).as_deref()
     }
@@ -44,7 +48,9 @@ impl Git {
     /// A tag on the commit.
     pub fn tag(&self) -> Option<&str> {
         let ask = || {
-            let pushed = self.github("tag").or_else(|| (self.caller)("CI_COMMIT_TAG"));
+            let pushed = self
+                .github("tag")
+                .or_else(|| (self.caller)("CI_COMMIT_TAG"));
             pushed.or_else(|| self.line(&["describe", "--exact-match", "--tags", "HEAD"]))
         };
         self.tag.get_or_init(ask).as_deref()
@@ -52,7 +58,10 @@ impl Git {
 
     /// Whether tracked files differ from the commit or untracked ones are there.
     pub fn dirty(&self) -> Option<bool> {
-        let ask = || self.run(&["status", "--porcelain"]).map(|text| !text.is_empty());
+        let ask = || {
+            self.run(&["status", "--porcelain"])
+                .map(|text| !text.is_empty())
+        };
         *self.dirty.get_or_init(ask)
     }
 
@@ -68,7 +77,14 @@ impl Git {
 
     /// What git prints, if it succeeds.
     pub fn run(&self, args: &[&str]) -> Option<String> {
-        let output = Command::new("git").current_dir(&self.root).args(args).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+        let output = Command::new("git")
+            .current_dir(&self.root)
+            .args(args)
+            .output()
+            .ok()?;
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 }

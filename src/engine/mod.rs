@@ -1,10 +1,15 @@
 //! The plan, the scheduler, and the life of one target from ready to outcome.
 //!
-//! [`session`] is what a run knows, [`plan`] what it will do, [`scheduler`] in which order, [`look`] whether a target has
-//! anything to do, [`job`] how it is done, [`run`] the coordinator that owns the state. What people see are [`event`]s.
+//! [`session`] is what a run knows, [`look`] whether a target has anything to do, [`job`] how it is done,
+//! [`scheduler`] in which order, [`run`] the coordinator that owns the state. What people see are [`event`]s.
 
 pub mod environment;
 pub mod event;
 pub mod git;
+pub mod job;
+mod log;
+pub mod look;
+pub mod render;
 pub mod scheduler;
+pub mod session;
 pub mod tools;

@@ -79,8 +79,12 @@ impl Scheduler {
         let mut dependents = vec![Vec::new(); nodes.len()];
         let mut states = Vec::with_capacity(nodes.len());
         for (number, node) in nodes.iter().enumerate() {
-            node.needs.iter().for_each(|&need| dependents[need].push((number, true)));
-            node.follows.iter().for_each(|&before| dependents[before].push((number, false)));
+            node.needs
+                .iter()
+                .for_each(|&need| dependents[need].push((number, true)));
+            node.follows
+                .iter()
+                .for_each(|&before| dependents[before].push((number, false)));
             states.push(State::Waiting(node.needs.len() + node.follows.len()));
         }
         let free = |number: &usize| states[*number] == State::Waiting(0);
@@ -112,8 +116,17 @@ impl Scheduler {
             self.states[number] = State::Looking;
             return Some(Step::Look(number));
         }
-        let number = self.queue.iter().copied().find(|&number| self.has_place(number));
-        if let Some(stopped) = self.queue.iter().copied().find(|&number| self.is_stopped(number)) {
+        let number = self
+            .queue
+            .iter()
+            .copied()
+            .find(|&number| self.has_place(number));
+        if let Some(stopped) = self
+            .queue
+            .iter()
+            .copied()
+            .find(|&number| self.is_stopped(number))
+        {
             self.queue.remove(&stopped);
             return Some(Step::Skip(stopped, self.stop.clone().unwrap_or_default()));
         }
@@ -134,20 +147,23 @@ impl Scheduler {
         if let Some(need) = self.doomed[number] {
             return Some(format!("\0{need}"));
         }
-        self.is_stopped(number).then(|| self.stop.clone().unwrap_or_default())
+        self.is_stopped(number)
+            .then(|| self.stop.clone().unwrap_or_default())
     }
 
     /// After the stop only clean-up of what was started goes on.
     fn is_stopped(&self, number: usize) -> bool {
         let follows = &self.nodes[number].follows;
-        let wanted = self.cleanup[number] && (follows.is_empty() || follows.iter().any(|&before| self.started[before]));
+        let wanted = self.cleanup[number]
+            && (follows.is_empty() || follows.iter().any(|&before| self.started[before]));
         self.stop.is_some() && !wanted
     }
 
     fn has_place(&self, number: usize) -> bool {
         let node = &self.nodes[number];
         let room = self.running < self.slots && !self.alone;
-        room && (!node.alone || self.running == 0) && !node.locks.iter().any(|lock| self.locked.contains(lock))
+        room && (!node.alone || self.running == 0)
+            && !node.locks.iter().any(|lock| self.locked.contains(lock))
     }
 
     /// A node that was looked at has something to do.
@@ -165,7 +181,8 @@ impl Scheduler {
                 self.locked.remove(lock);
             }
         }
-        let good = outcome.is_success() || (outcome == Outcome::Skipped && self.nodes[number].unmet.is_some());
+        let good = outcome.is_success()
+            || (outcome == Outcome::Skipped && self.nodes[number].unmet.is_some());
         self.states[number] = State::Done { good };
         self.left -= 1;
         if outcome == Outcome::Failed && !self.keep_going && self.stop.is_none() {
@@ -204,7 +221,10 @@ fn cleanup(nodes: &[Node]) -> Vec<bool> {
     let mut cleanup: Vec<bool> = nodes.iter().map(|node| !node.follows.is_empty()).collect();
     for number in (0..nodes.len()).rev() {
         if cleanup[number] {
-            nodes[number].needs.iter().for_each(|&need| cleanup[need] = true);
+            nodes[number]
+                .needs
+                .iter()
+                .for_each(|&need| cleanup[need] = true);
         }
     }
     cleanup
@@ -232,7 +252,8 @@ mod tests {
     fn play(world: &World, picks: &[usize]) -> (Vec<usize>, Vec<Outcome>) {
         let mut scheduler = Scheduler::new(world.nodes.clone(), world.slots, world.keep_going);
         let mut outcomes: Vec<Option<Outcome>> = vec![None; world.nodes.len()];
-        let (mut started, mut running, mut pick) = (Vec::new(), Vec::<usize>::new(), picks.iter().cycle());
+        let (mut started, mut running, mut pick) =
+            (Vec::new(), Vec::<usize>::new(), picks.iter().cycle());
         while !scheduler.is_done() {
             match scheduler.next() {
                 Some(Step::Look(number)) if world.nodes[number].group => {
@@ -250,9 +271,16 @@ mod tests {
                     running.push(number);
                 }
                 None => {
-                    assert!(!running.is_empty(), "nothing runs and nothing can: a deadlock");
+                    assert!(
+                        !running.is_empty(),
+                        "nothing runs and nothing can: a deadlock"
+                    );
                     let number = running.remove(pick.next().copied().unwrap_or(0) % running.len());
-                    let outcome = if world.fails[number] { Outcome::Failed } else { Outcome::Ran };
+                    let outcome = if world.fails[number] {
+                        Outcome::Failed
+                    } else {
+                        Outcome::Ran
+                    };
                     outcomes[number] = Some(outcome);
                     scheduler.finish(number, outcome);
                 }
@@ -267,35 +295,65 @@ mod tests {
         assert!(outcomes[number].is_none(), "{number} ran twice");
         for &need in &node.needs {
             let unmet = world.nodes[need].unmet.is_some();
-            assert!(unmet || outcomes[need].is_some_and(Outcome::is_success), "{number} started before {need}");
+            assert!(
+                unmet || outcomes[need].is_some_and(Outcome::is_success),
+                "{number} started before {need}"
+            );
         }
-        assert!(node.follows.iter().all(|&before| outcomes[before].is_some()));
+        assert!(
+            node.follows
+                .iter()
+                .all(|&before| outcomes[before].is_some())
+        );
         for &other in running {
-            let shared = world.nodes[other].locks.iter().any(|lock| node.locks.contains(lock));
+            let shared = world.nodes[other]
+                .locks
+                .iter()
+                .any(|lock| node.locks.contains(lock));
             assert!(!shared && !world.nodes[other].alone && !node.alone);
         }
     }
 
     fn any_world() -> impl Strategy<Value = World> {
         let node = (any::<u32>(), 0..20u8, 0..6u8, 0..12u8);
-        (proptest::collection::vec(node, 1..24), 1..5usize, any::<bool>()).prop_map(|(seeds, slots, keep_going)| {
-            let mut nodes: Vec<Node> = Vec::new();
-            let mut fails = Vec::new();
-            for (number, (needs, odd, lock, kind)) in seeds.into_iter().enumerate() {
-                let before = |bits: u32| (0..number).filter(move |other| bits >> (other % 32) & 1 == 1 && other % 3 == 0);
-                let node = Node {
-                    needs: before(needs).collect(),
-                    follows: if odd == 0 { before(!needs).take(1).collect() } else { Vec::new() },
-                    locks: (lock < 2).then(|| format!("lock-{lock}")).into_iter().collect(),
-                    alone: kind == 0,
-                    group: kind == 1,
-                    ..Node::default()
-                };
-                fails.push(kind == 2 && !node.group);
-                nodes.push(node);
-            }
-            World { nodes, fails, slots, keep_going }
-        })
+        (
+            proptest::collection::vec(node, 1..24),
+            1..5usize,
+            any::<bool>(),
+        )
+            .prop_map(|(seeds, slots, keep_going)| {
+                let mut nodes: Vec<Node> = Vec::new();
+                let mut fails = Vec::new();
+                for (number, (needs, odd, lock, kind)) in seeds.into_iter().enumerate() {
+                    let before = |bits: u32| {
+                        (0..number)
+                            .filter(move |other| bits >> (other % 32) & 1 == 1 && other % 3 == 0)
+                    };
+                    let node = Node {
+                        needs: before(needs).collect(),
+                        follows: if odd == 0 {
+                            before(!needs).take(1).collect()
+                        } else {
+                            Vec::new()
+                        },
+                        locks: (lock < 2)
+                            .then(|| format!("lock-{lock}"))
+                            .into_iter()
+                            .collect(),
+                        alone: kind == 0,
+                        group: kind == 1,
+                        ..Node::default()
+                    };
+                    fails.push(kind == 2 && !node.group);
+                    nodes.push(node);
+                }
+                World {
+                    nodes,
+                    fails,
+                    slots,
+                    keep_going,
+                }
+            })
     }
 
     proptest! {
@@ -321,16 +379,42 @@ mod tests {
 
     #[test]
     fn a_need_skipped_by_its_condition_counts_as_done() {
-        let unmet = Node { unmet: Some("when".into()), ..Node::default() };
-        let needs = Node { needs: vec![0], ..Node::default() };
-        let world = World { nodes: vec![unmet, needs], fails: vec![false; 2], slots: 1, keep_going: false };
+        let unmet = Node {
+            unmet: Some("when".into()),
+            ..Node::default()
+        };
+        let needs = Node {
+            needs: vec![0],
+            ..Node::default()
+        };
+        let world = World {
+            nodes: vec![unmet, needs],
+            fails: vec![false; 2],
+            slots: 1,
+            keep_going: false,
+        };
         assert_eq!(play(&world, &[0]).1, [Outcome::Skipped, Outcome::Ran]);
     }
 
     #[test]
     fn finally_runs_after_a_failure_and_after_a_stop() {
-        let nodes = vec![Node::default(), Node { follows: vec![0], ..Node::default() }, Node::default()];
-        let world = World { nodes, fails: vec![true, false, false], slots: 1, keep_going: false };
-        assert_eq!(play(&world, &[0]).1, [Outcome::Failed, Outcome::Ran, Outcome::Skipped]);
+        let nodes = vec![
+            Node::default(),
+            Node {
+                follows: vec![0],
+                ..Node::default()
+            },
+            Node::default(),
+        ];
+        let world = World {
+            nodes,
+            fails: vec![true, false, false],
+            slots: 1,
+            keep_going: false,
+        };
+        assert_eq!(
+            play(&world, &[0]).1,
+            [Outcome::Failed, Outcome::Ran, Outcome::Skipped]
+        );
     }
 }

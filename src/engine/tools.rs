@@ -34,7 +34,10 @@ pub struct ToolError {
 
 impl Tools {
     pub fn new(kept: BTreeMap<String, (Stat, String)>) -> Self {
-        Self { kept: Mutex::new(kept), changed: Mutex::new(false) }
+        Self {
+            kept: Mutex::new(kept),
+            changed: Mutex::new(false),
+        }
     }
 
     /// What was learned, if anything was.
@@ -44,33 +47,56 @@ impl Tools {
     }
 
     pub fn all(&self) -> BTreeMap<String, (Stat, String)> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The version that a tool prints.
     ///
     /// # Errors
     /// It isn't there, doesn't run, prints no version, or not one that fits.
-    pub fn version(&self, tool: &Tool, dir: &Path, env: &[(OsString, OsString)]) -> Result<String, ToolError> {
+    pub fn version(
+        &self,
+        tool: &Tool,
+        dir: &Path,
+        env: &[(OsString, OsString)],
+    ) -> Result<String, ToolError> {
         let program = find(&tool.name, dir, env).ok_or_else(|| ToolError {
             message: format!("{} isn't installed", tool.name),
-            help: format!("install {} {} so that it is in PATH", tool.name, tool.requirement),
+            help: format!(
+                "install {} {} so that it is in PATH",
+                tool.name, tool.requirement
+            ),
         })?;
         let printed = self.printed(&tool.name, &program, dir, env)?;
         let version = first_version(&printed).ok_or_else(|| ToolError {
             message: format!("`{} --version` prints no version", tool.name),
-            help: format!("it printed {:?}; leave it out of `tools`", printed.lines().next().unwrap_or_default()),
+            help: format!(
+                "it printed {:?}; leave it out of `tools`",
+                printed.lines().next().unwrap_or_default()
+            ),
         })?;
         if tool.requirement != "*" && !tool.version.matches(&version.1) {
             return Err(ToolError {
-                message: format!("{} is {}, and {} is wanted", tool.name, version.0, tool.requirement),
+                message: format!(
+                    "{} is {}, and {} is wanted",
+                    tool.name, version.0, tool.requirement
+                ),
                 help: format!("{} is the one found first in PATH", program.display()),
             });
         }
         Ok(version.0)
     }
 
-    fn printed(&self, name: &str, program: &Path, dir: &Path, env: &[(OsString, OsString)]) -> Result<String, ToolError> {
+    fn printed(
+        &self,
+        name: &str,
+        program: &Path,
+        dir: &Path,
+        env: &[(OsString, OsString)],
+    ) -> Result<String, ToolError> {
         let path = program.to_string_lossy().into_owned();
         let stat = own_binary(name, program);
         if let Some(stat) = stat {
@@ -94,14 +120,24 @@ impl Tools {
 
 fn ask(program: &Path, dir: &Path, env: &[(OsString, OsString)]) -> Result<String, String> {
     let mut command = Command::new(program);
-    command.arg("--version").current_dir(dir).env_clear().stdin(Stdio::null());
+    command
+        .arg("--version")
+        .current_dir(dir)
+        .env_clear()
+        .stdin(Stdio::null());
     command.envs(env.iter().map(|(name, value)| (name, value)));
-    let output = command.output().map_err(|error| format!("can't be run: {error}"))?;
+    let output = command
+        .output()
+        .map_err(|error| format!("can't be run: {error}"))?;
     if !output.status.success() {
         return Err(format!("ends with {}", output.status));
     }
     // Some print it to standard error.
-    let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };
+    let text = if output.stdout.is_empty() {
+        output.stderr
+    } else {
+        output.stdout
+    };
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
@@ -111,11 +147,14 @@ pub fn find(name: &str, dir: &Path, env: &[(OsString, OsString)]) -> Option<Path
         return Some(dir.join(name)).filter(|path| is_program(path));
     }
     let path = env.iter().find(|(name, _)| name == OsStr::new("PATH"))?;
-    std::env::split_paths(&path.1).map(|directory| dir.join(directory).join(name)).find(|path| is_program(path))
+    std::env::split_paths(&path.1)
+        .map(|directory| dir.join(directory).join(name))
+        .find(|path| is_program(path))
 }
 
 fn is_program(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+    fs::metadata(path)
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
 /// The stat of a program that answers for itself; none for scripts, shims and programs with several names.
@@ -137,14 +176,22 @@ fn first_version(text: &str) -> Option<(String, Version)> {
         let Some(digits) = word.find(|c: char| c.is_ascii_digit()) else {
             continue;
         };
-        let prefix_ok = word[..digits].chars().all(|c| c.is_ascii_alphabetic() || c == '-' || c == '_');
-        let end = word[digits..].find(|c: char| !c.is_ascii_digit() && c != '.').map_or(word.len(), |at| digits + at);
+        let prefix_ok = word[..digits]
+            .chars()
+            .all(|c| c.is_ascii_alphabetic() || c == '-' || c == '_');
+        let end = word[digits..]
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .map_or(word.len(), |at| digits + at);
         let number = word[digits..end].trim_end_matches('.');
         let mut parts = number.split('.').map(|part| part.parse::<u64>());
         let (Some(Ok(major)), minor, patch) = (parts.next(), parts.next(), parts.next()) else {
             continue;
         };
-        let version = Version::new(major, minor.and_then(Result::ok).unwrap_or(0), patch.and_then(Result::ok).unwrap_or(0));
+        let version = Version::new(
+            major,
+            minor.and_then(Result::ok).unwrap_or(0),
+            patch.and_then(Result::ok).unwrap_or(0),
+        );
         let found = (number.to_owned(), version);
         if number.contains('.') && prefix_ok {
             return Some(found);
@@ -162,7 +209,10 @@ mod tests {
     fn versions_are_found_in_what_tools_print() {
         let cases = [
             ("Python 3.11.7", "3.11.7"),
-            ("black, 24.8.0 (compiled: yes)\nPython (CPython) 3.11.7", "24.8.0"),
+            (
+                "black, 24.8.0 (compiled: yes)\nPython (CPython) 3.11.7",
+                "24.8.0",
+            ),
             ("git version 2.47.3", "2.47.3"),
             ("go version go1.22.1 linux/amd64", "1.22.1"),
             ("v20.20.2", "20.20.2"),

@@ -12,3 +12,6 @@ pub use affected::affected;
 pub use cycles::cycles;
 pub use order::{closure, leaf_needs, transitive_needs};
 pub use select::select;
+
+#[cfg(test)]
+mod tests;

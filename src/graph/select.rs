@@ -96,6 +96,11 @@ fn named(ws: &Workspace, word: &str, from: Option<ProjectId>) -> Vec<TargetId> {
     let owner_matcher = owner.map(Matcher::new);
     let wanted = |project: &Project| match (&owner_matcher, owner) {
         (_, Some("")) => project.id.0 == 0,
+        (Some(Matcher::Name(_)), Some(owner)) if project.id.0 == 0 => {
+            // A member of the same name is the one that is meant.
+            let mut members = ws.projects.iter().skip(1);
+            project.name == owner && !members.any(|member| member.name == owner)
+        }
         (Some(owner), _) => owner.is_match(&project.name),
         (None, _) => from.is_none_or(|from| from == project.id),
     };

@@ -10,11 +10,13 @@ use toml::de::{DeTable, DeValue};
 
 use super::code;
 use super::fields::{Field, Fields, Node, Value};
-use super::keys::{Key, MEMBER, ROOT, Section, Shape};
+use super::keys::{Key, Section, Shape};
 use super::model::{FileId, Span};
 use super::problem::Problem;
 use super::suggest;
+use super::syntax;
 use super::values;
+use super::wording::{article, corrected, expected, innermost, special_key};
 
 /// What a file says, and whether it was TOML at all.
 #[derive(Debug, Default)]
@@ -30,15 +32,12 @@ pub fn decode(file: FileId, text: &str, section: &'static Section) -> Decoded {
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut decoder = Decoder {
         file,
-        len: text.len(),
+        text,
         problems: Vec::new(),
     };
     if !errors.is_empty() {
-        for error in &errors {
-            decoder.syntax(text, error);
-        }
         return Decoded {
-            problems: decoder.problems,
+            problems: syntax::problems(file, text, &errors),
             unreadable: true,
             ..Decoded::default()
         };
@@ -51,35 +50,19 @@ pub fn decode(file: FileId, text: &str, section: &'static Section) -> Decoded {
     }
 }
 
-struct Decoder {
+struct Decoder<'s> {
     file: FileId,
-    /// Length of the text: no span may go beyond it.
-    len: usize,
+    text: &'s str,
     problems: Vec<Problem>,
 }
 
-impl Decoder {
+impl Decoder<'_> {
     fn span(&self, range: Range<usize>) -> Span {
-        let end = range.end.min(self.len);
+        let end = range.end.min(self.text.len());
         Span {
             file: self.file,
             range: range.start.min(end)..end,
         }
-    }
-
-    fn syntax(&mut self, text: &str, error: &toml::de::Error) {
-        let range = error.span().unwrap_or(self.len..self.len);
-        let span = self.span(widen(text, range));
-        let duplicate = error.message().starts_with("duplicate key");
-        self.problems.push(if duplicate {
-            let name = &text[span.range.clone()];
-            Problem::new(code::DUPLICATE_KEY, format!("`{name}` is there twice"))
-                .label(&span, "the second one")
-                .help("remove one of them, or merge the two")
-        } else {
-            Problem::new(code::SYNTAX, "this is not valid TOML")
-                .label(&span, error.message().to_owned())
-        });
     }
 
     /// Entries in the order of the file.
@@ -219,17 +202,25 @@ impl Decoder {
         for (name, value) in Decoder::in_order(table) {
             let (key_span, span) = (self.span(name.span()), self.span(value.span()));
             let title = section.title.replace("NAME", name.get_ref());
-            let DeValue::Table(inner) = value.get_ref() else {
-                self.not_a_table(&title, name.get_ref(), value.get_ref(), &span, key);
-                fields.broken = true;
-                continue;
-            };
             self.name(name.get_ref(), &key_span, section);
-            let value = Value::Table(self.section(inner, section, Some(&title)));
+            let table = match value.get_ref() {
+                DeValue::Table(inner) => self.section(inner, section, Some(&title)),
+                other => {
+                    self.not_a_table(&title, name.get_ref(), other, &span, key);
+                    // It is there, so that its name is not unknown elsewhere.
+                    Fields {
+                        broken: true,
+                        ..Fields::default()
+                    }
+                }
+            };
             fields.fields.push(Field {
                 key: name.get_ref().to_string(),
                 key_span,
-                node: Node { span, value },
+                node: Node {
+                    span,
+                    value: Value::Table(table),
+                },
             });
         }
         Some(Value::Table(fields))
@@ -278,9 +269,13 @@ impl Decoder {
                 Shape::Choice(choices) => suggest::nearest(written, choices.iter().copied()),
                 _ => None,
             };
+            let verb = match key.shape {
+                Shape::List(_) | Shape::Map(_) => "hold",
+                _ => "be",
+            };
             Problem::new(
                 code::BAD_VALUE,
-                format!("`{}` can't be `{written}`", key.name),
+                format!("`{}` can't {verb} `{written}`", key.name),
             )
             .label(span, error)
             .help(match near {
@@ -293,16 +288,31 @@ impl Decoder {
     }
 
     fn wrong_type(&mut self, found: &DeValue<'_>, shape: &Shape, span: &Span, key: &Key) {
-        let message = format!(
-            "`{}` takes {}, not {}",
-            key.name,
-            expected(&key.shape),
-            article(found)
-        );
+        let whole = std::ptr::eq(shape, &raw const key.shape);
+        let message = match whole {
+            true => format!(
+                "`{}` takes {}, not {}",
+                key.name,
+                expected(shape),
+                article(found)
+            ),
+            false => format!(
+                "`{}` takes {}, and this is {}",
+                key.name,
+                expected(&key.shape),
+                article(found)
+            ),
+        };
+        let written = self.text.get(span.range.clone()).unwrap_or_default();
+        let help = match (corrected(found, written, shape), whole) {
+            (Some(value), true) => format!("write: {} = {value}", key.name),
+            (Some(value), false) => format!("write: {value}"),
+            (None, _) => format!("for example: {} = {}", key.name, key.example),
+        };
         self.problems.push(
             Problem::new(code::WRONG_TYPE, message)
                 .label(span, format!("expected {}", expected(shape)))
-                .help(format!("for example: {} = {}", key.name, key.example)),
+                .help(help),
         );
     }
 
@@ -324,35 +334,6 @@ impl Decoder {
                 )),
         );
     }
-}
-
-/// Keys that people bring from elsewhere, or put in the wrong file.
-fn special_key(name: &str, section: &'static Section) -> Option<String> {
-    let is = |other: &'static Section| std::ptr::eq(section, other);
-    let text = match name {
-        "pipeline" if is(&MEMBER) => {
-            "a member of a workspace has [project] instead; if this is no member, exclude it in the root's [workspace] members with `\"!DIR\"`"
-        }
-        "project" if is(&ROOT) => {
-            "[project] belongs to a member; the root file has [pipeline]. If this is a member, a root file above it must name it in [workspace] members"
-        }
-        "template" | "workspace" | "registry" | "cache" if is(&MEMBER) => {
-            return Some(format!("[{name}] belongs in the root file"));
-        }
-        "command" | "cmd" | "cmds" | "commands" | "script" | "recipe"
-            if section.key("run").is_some() =>
-        {
-            "did you mean `run`?"
-        }
-        "deps" | "dependencies" | "depends" | "depends-on" if section.key("needs").is_some() => {
-            "did you mean `needs`?"
-        }
-        "sources" | "srcs" if section.key("inputs").is_some() => "did you mean `inputs`?",
-        "generates" | "targets" if section.key("outputs").is_some() => "did you mean `outputs`?",
-        "desc" | "help" if section.key("description").is_some() => "did you mean `description`?",
-        _ => return None,
-    };
-    Some(text.to_owned())
 }
 
 fn takes_string(shape: &Shape) -> bool {
@@ -406,62 +387,4 @@ fn integer(number: i64, shape: &Shape) -> Result<Value, String> {
             })
         }),
     }
-}
-
-/// What a list or table is made of.
-fn innermost(shape: &Shape) -> &Shape {
-    match shape {
-        Shape::List(inner) | Shape::OneOrMany(inner) | Shape::Map(inner) => innermost(inner),
-        other => other,
-    }
-}
-
-/// "a string", "a list of strings": what a shape asks for.
-fn expected(shape: &Shape) -> String {
-    match shape {
-        Shape::Bool => "`true` or `false`".into(),
-        Shape::Number(..) | Shape::PortNumber => "a whole number".into(),
-        Shape::Port => "a port".into(),
-        Shape::Duration => "a duration such as `\"10m\"`".into(),
-        Shape::Size => "a size such as `\"10GB\"`".into(),
-        Shape::Table(_) | Shape::Named(_) => "a table".into(),
-        Shape::Map(inner) => format!("a table of {}", plural(inner)),
-        Shape::List(inner) => format!("a list of {}", plural(inner)),
-        Shape::OneOrMany(inner) => format!("{} or a list of {}", expected(inner), plural(inner)),
-        _ => "a string".into(),
-    }
-}
-
-fn plural(shape: &Shape) -> &'static str {
-    match shape {
-        Shape::Port => "ports",
-        Shape::Table(_) | Shape::Named(_) => "tables",
-        Shape::OneOrMany(_) => "strings or lists",
-        _ => "strings",
-    }
-}
-
-fn article(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a string",
-        DeValue::Integer(_) => "an integer",
-        DeValue::Float(_) => "a float",
-        DeValue::Boolean(_) => "a boolean",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
-    }
-}
-
-/// A span that begins and ends between characters, and shows something where it can.
-fn widen(text: &str, range: Range<usize>) -> Range<usize> {
-    let mut start = range.start.min(text.len());
-    while !text.is_char_boundary(start) {
-        start -= 1;
-    }
-    let mut end = range.end.clamp(start, text.len());
-    while !text.is_char_boundary(end) {
-        end += 1;
-    }
-    start..end
 }

@@ -48,7 +48,7 @@ pub fn find(dir: &Path, file: Option<&Path>) -> Result<Found, Problem> {
     let owner = nearest.ancestors().skip(1).find_map(|above| {
         let member = relative(above, nearest)?;
         let text = std::fs::read_to_string(above.join(FILE_NAME)).ok()?;
-        is_member(&member_patterns(&text), &member).then(|| (above, member))
+        is_member(&member_patterns(&text), &member).then_some((above, member))
     });
     Ok(match owner {
         Some((above, member)) => Found {

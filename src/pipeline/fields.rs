@@ -97,6 +97,14 @@ impl Fields {
             .map_or(&[], |table| &table.fields)
     }
 
+    /// Whether the sub-table `key` could not be read, or only in part.
+    pub fn broken_table(&self, key: &str) -> bool {
+        match self.table(key) {
+            Some(table) => table.broken,
+            None => self.broken,
+        }
+    }
+
     /// The sub-table `key`.
     pub fn table(&self, key: &str) -> Option<&Fields> {
         self.get(key)?.node.table()

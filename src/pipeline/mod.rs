@@ -19,8 +19,10 @@ pub(crate) mod paths;
 pub mod problem;
 mod resolve;
 pub mod suggest;
+mod syntax;
 mod validate;
 mod values;
+mod wording;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -48,7 +50,8 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
 }
 
-/// Reads the root file, finds members, resolves and validates. All errors of all files at once.
+/// Reads the root file (an absolute path: its directory is the workspace), finds members, resolves and
+/// validates. All errors of all files at once.
 pub fn load(root_file: &Path, options: &LoadOptions) -> Result<Loaded, Problems> {
     let root = root_file.parent().unwrap_or(Path::new(""));
     let name = file_name(root_file);
@@ -146,9 +149,13 @@ impl Reader {
 
 /// By file and place, each once: a template's mistake would be said for every member.
 fn in_order(mut problems: Vec<Problem>, sources: &Arc<Sources>) -> Vec<Problem> {
-    problems.sort_by_key(|problem| (problem.order(), problem.code_str()));
+    let label = |problem: &Problem| problem.labels_at().first().map(|(_, text)| text.clone());
+    problems.sort_by_cached_key(|problem| (problem.order(), problem.code_str(), label(problem)));
     problems.dedup_by(|a, b| {
-        a.order().is_some() && a.order() == b.order() && a.code_str() == b.code_str()
+        a.order().is_some()
+            && a.order() == b.order()
+            && a.code_str() == b.code_str()
+            && label(a) == label(b)
     });
     let problems = problems.into_iter();
     problems
@@ -173,10 +180,11 @@ fn file_name(path: &Path) -> String {
 fn unreadable(name: &str, error: &std::io::Error) -> Problem {
     let problem = Problem::new(code::NO_FILE, format!("{name} can't be read")).cause(error);
     match error.kind() {
+        std::io::ErrorKind::NotFound => Problem::new(code::NO_FILE, format!("there is no {name}"))
+            .help("`forge init` writes one from what is there"),
         std::io::ErrorKind::InvalidData => {
             problem.help("a pipeline file is UTF-8 text: save it as that")
         }
-        std::io::ErrorKind::NotFound => problem.help("`forge init` writes one from what is there"),
         _ => problem.help("check its permissions"),
     }
 }

@@ -15,7 +15,10 @@ use super::model::{SourceFile, Span, Workspace};
 
 /// One diagnostic. It stands by itself: what it shows of the pipeline files it carries along.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub struct Problem(Box<Details>);
+
+#[derive(Clone, Debug)]
+struct Details {
     code: &'static str,
     message: String,
     labels: Vec<(Span, String)>,
@@ -36,7 +39,7 @@ struct Cause(String);
 impl Problem {
     /// An error. `code` is one of [`super::code`], or another room's own `forge::…`.
     pub fn new(code: &'static str, message: impl Into<String>) -> Problem {
-        Problem {
+        Problem(Box::new(Details {
             code,
             message: message.into(),
             labels: Vec::new(),
@@ -44,49 +47,48 @@ impl Problem {
             cause: None,
             severity: Severity::Error,
             sources: None,
-        }
+        }))
     }
 
     /// Something worth knowing that stops nothing.
     pub fn warning(code: &'static str, message: impl Into<String>) -> Problem {
-        Problem {
-            severity: Severity::Warning,
-            ..Problem::new(code, message)
-        }
+        let mut problem = Problem::new(code, message);
+        problem.0.severity = Severity::Warning;
+        problem
     }
 
     /// Points at `span`. The first label is the primary one.
     #[must_use]
     pub fn label(mut self, span: &Span, text: impl Into<String>) -> Problem {
-        self.labels.push((span.clone(), text.into()));
+        self.0.labels.push((span.clone(), text.into()));
         self
     }
 
     /// What to write instead.
     #[must_use]
     pub fn help(mut self, text: impl Into<String>) -> Problem {
-        self.help = Some(text.into());
+        self.0.help = Some(text.into());
         self
     }
 
     /// [`Problem::help`] where there is something to say.
     #[must_use]
     pub fn maybe_help(mut self, text: Option<String>) -> Problem {
-        self.help = text.or(self.help);
+        self.0.help = text.or(self.0.help);
         self
     }
 
     /// What lies below: shown as the cause.
     #[must_use]
     pub fn cause(mut self, cause: impl fmt::Display) -> Problem {
-        self.cause = Some(Cause(cause.to_string()));
+        self.0.cause = Some(Cause(cause.to_string()));
         self
     }
 
     /// Gives the labels the text they point into.
     #[must_use]
     pub fn with_sources(mut self, sources: &Arc<Sources>) -> Problem {
-        self.sources = Some(Arc::clone(sources));
+        self.0.sources = Some(Arc::clone(sources));
         self
     }
 
@@ -98,66 +100,66 @@ impl Problem {
 
     /// `forge::unknown-key`.
     pub fn code_str(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 
     /// The sentence, without spans and help.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// What to write instead, where there is something to say.
     pub fn help_str(&self) -> Option<&str> {
-        self.help.as_deref()
+        self.0.help.as_deref()
     }
 
     /// The labelled spans, the primary one first.
     pub fn labels_at(&self) -> &[(Span, String)] {
-        &self.labels
+        &self.0.labels
     }
 
     /// Where it belongs among other problems: by file, then by place, those without a place first.
     pub(crate) fn order(&self) -> Option<(u32, usize, usize)> {
-        let (span, _) = self.labels.first()?;
+        let (span, _) = self.0.labels.first()?;
         Some((span.file.0, span.range.start, span.range.end))
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 
 impl std::error::Error for Problem {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.cause.as_ref().map(|cause| cause as _)
+        self.0.cause.as_ref().map(|cause| cause as _)
     }
 }
 
 impl Diagnostic for Problem {
     fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        Some(Box::new(self.code))
+        Some(Box::new(self.0.code))
     }
 
     fn severity(&self) -> Option<Severity> {
-        Some(self.severity)
+        Some(self.0.severity)
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        Some(Box::new(self.help.as_ref()?))
+        Some(Box::new(self.0.help.as_ref()?))
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.sources.as_deref().map(|sources| sources as _)
+        self.0.sources.as_deref().map(|sources| sources as _)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let sources = self.sources.as_deref()?;
-        if self.labels.is_empty() {
+        let sources = self.0.sources.as_deref()?;
+        if self.0.labels.is_empty() {
             return None;
         }
-        Some(Box::new(self.labels.iter().enumerate().map(
+        Some(Box::new(self.0.labels.iter().enumerate().map(
             move |(i, (span, text))| {
                 let text = Some(text.clone()).filter(|text| !text.is_empty());
                 let place = sources.place(span);

@@ -10,13 +10,14 @@ use super::model::{FreezeWindow, Port};
 /// `"10m"`, `"1h30m"`, `"500ms"`: more than nothing.
 pub fn duration(text: &str) -> Result<Duration, String> {
     const EXPECTED: &str = "expected a duration such as `\"90s\"`, `\"10m\"` or `\"1h30m\"`";
+    const POSITIVE: &str = "must be more than nothing";
     let mut total = Duration::ZERO;
     let mut rest = text.trim();
     if rest.is_empty() {
         return Err(EXPECTED.into());
     }
     if rest.starts_with('-') {
-        return Err(format!("a duration is more than nothing; {EXPECTED}"));
+        return Err(POSITIVE.into());
     }
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or(EXPECTED)?;
@@ -40,7 +41,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         rest = rest[letters..].trim_start();
     }
     match total.is_zero() {
-        true => Err(format!("a duration is more than nothing; {EXPECTED}")),
+        true => Err(POSITIVE.into()),
         false => Ok(total),
     }
 }
@@ -78,9 +79,8 @@ pub fn version(text: &str) -> Result<semver::VersionReq, String> {
     } else {
         text.to_owned()
     };
-    semver::VersionReq::parse(&requirement).map_err(|error| {
-        format!("{error}; expected a version such as `\"3.11\"`, `\">=1.4\"` or `\"*\"`")
-    })
+    let expected = "expected a version such as `\"3.11\"`, `\">=1.4\"` or `\"*\"`";
+    semver::VersionReq::parse(&requirement).map_err(|_| expected.into())
 }
 
 /// A port's number.

@@ -148,6 +148,10 @@ impl<'a> Resolver<'a> {
             self.check_provider_keys(view);
             return;
         }
+        self.check_required(field, view);
+    }
+
+    fn check_required(&mut self, field: &Field, view: View<'a>) {
         let missing = |keys: &[&str]| !keys.iter().any(|key| view.has(key)) && !view.broken();
         for (keys, example) in [
             (&["cluster"][..], "cluster = \"dev-cluster\""),

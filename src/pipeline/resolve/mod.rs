@@ -5,13 +5,15 @@
 
 mod config;
 mod deploy;
+mod files;
+mod image;
 mod needs;
 mod project;
 mod service;
 mod target;
 mod text;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use super::LoadOptions;
@@ -61,6 +63,7 @@ struct ImageUse {
 }
 
 struct Resolver<'a> {
+    root: &'a Path,
     files: &'a [SourceFile],
     documents: &'a [Document],
     options: &'a LoadOptions,
@@ -88,13 +91,14 @@ pub struct Resolved {
 }
 
 /// Puts the workspace together from its files.
-pub fn resolve(
-    root: &Path,
-    files: &[SourceFile],
-    documents: &[Document],
-    options: &LoadOptions,
+pub fn resolve<'a>(
+    root: &'a Path,
+    files: &'a [SourceFile],
+    documents: &'a [Document],
+    options: &'a LoadOptions,
 ) -> Resolved {
     let mut resolver = Resolver {
+        root,
         files,
         documents,
         options,
@@ -116,7 +120,7 @@ pub fn resolve(
     resolver.services = resolver.declare_named("service");
     resolver.environments = resolver.declare_named("environment");
     resolver.notifiers = resolver.declare_named("notify");
-    let mut workspace = resolver.workspace(root);
+    let mut workspace = resolver.workspace();
     resolver.fill_defaults(&mut workspace);
     resolver.check_image_uses(&workspace);
     resolver.check_given_vars();
@@ -147,7 +151,7 @@ impl<'a> Resolver<'a> {
         all
     }
 
-    fn workspace(&mut self, root: &Path) -> Workspace {
+    fn workspace(&mut self) -> Workspace {
         let targets: Vec<Target> = (0..self.targets.len())
             .map(|index| self.target(target_id(index)))
             .collect();
@@ -161,7 +165,7 @@ impl<'a> Resolver<'a> {
             .map(|index| self.environment(index))
             .collect();
         Workspace {
-            root: root.to_owned(),
+            root: self.root.to_owned(),
             files: self.files.to_vec(),
             targets,
             services,
@@ -225,15 +229,4 @@ fn target_id(index: usize) -> TargetId {
 
 fn service_id(index: usize) -> ServiceId {
     ServiceId(id(index))
-}
-
-/// A table of strings, a later entry of the same name being the stronger.
-fn string_map(
-    entries: impl Iterator<Item = impl std::borrow::Borrow<Field>>,
-) -> BTreeMap<String, String> {
-    let pairs = entries.filter_map(|field| {
-        let field = field.borrow();
-        Some((field.key.clone(), field.node.word()?.text.to_owned()))
-    });
-    pairs.collect()
 }

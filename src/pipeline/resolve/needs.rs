@@ -11,8 +11,8 @@ use crate::pipeline::suggest;
 /// Why an address names no target.
 pub enum AddressError<'w> {
     Project(&'w str),
-    /// The project is there, the target isn't.
-    Target(ProjectId, &'w str),
+    /// The project is there, the target isn't: its name, and what stood before it (`common:`).
+    Target(ProjectId, &'w str, &'w str),
 }
 
 impl<'a> Resolver<'a> {
@@ -92,17 +92,20 @@ impl<'a> Resolver<'a> {
             }
         };
         let found = self.target_names.get(&(owner, name)).copied();
-        found.ok_or(AddressError::Target(owner, name))
+        let prefix = &word[..word.len() - name.len()];
+        found.ok_or(AddressError::Target(owner, name, prefix))
     }
 
     pub(super) fn bad_address(&mut self, error: &AddressError<'_>, span: &Span) {
         match error {
             AddressError::Project(name) => self.unknown_project(name, span),
-            AddressError::Target(project, name) => self.unknown_target(*project, name, span),
+            AddressError::Target(project, name, prefix) => {
+                self.unknown_target(*project, name, prefix, span)
+            }
         }
     }
 
-    fn unknown_target(&mut self, project: ProjectId, name: &str, span: &Span) {
+    fn unknown_target(&mut self, project: ProjectId, name: &str, prefix: &str, span: &Span) {
         let owner = match project {
             ROOT if self.projects.len() == 1 => String::new(),
             ROOT => " in the root project".to_owned(),
@@ -111,9 +114,13 @@ impl<'a> Resolver<'a> {
         let names = self.target_lists[project.0 as usize]
             .iter()
             .map(|target| self.targets[target.0 as usize].name);
-        let help = self
-            .elsewhere(project, name)
-            .or_else(|| suggest::help(name, "targets", names));
+        let near = suggest::nearest(name, names.clone());
+        let help = match near {
+            Some(near) => Some(format!("did you mean `{prefix}{near}`?")),
+            None => self
+                .elsewhere(project, name)
+                .or_else(|| suggest::help(name, "targets", names)),
+        };
         self.report(
             Problem::new(
                 code::UNKNOWN_TARGET,

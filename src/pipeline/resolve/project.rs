@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Declared, EMPTY, ROOT, Resolver, project_id, string_map, target_id};
+use super::{Declared, EMPTY, ROOT, Resolver, project_id, target_id};
 use crate::graph;
 use crate::pipeline::code;
 use crate::pipeline::fields::{Field, Fields, View, Word};
@@ -61,15 +61,14 @@ impl<'a> Resolver<'a> {
 
     fn declare_project(&mut self, id: ProjectId, head: View<'a>) -> Project {
         let document = &self.documents[id.0 as usize];
-        let directory = || {
-            document
-                .dir
-                .rsplit('/')
-                .next()
-                .unwrap_or_default()
-                .to_owned()
+        let directory = || match id {
+            ROOT => self
+                .root
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned()),
+            _ => document.dir.rsplit('/').next().map(str::to_owned),
         };
-        let name = head.string("name").unwrap_or_else(directory);
+        let name = head.string("name").or_else(directory).unwrap_or_default();
         if let Some(word) = head.word("name") {
             self.check_project_name(word, id);
         }
@@ -106,7 +105,12 @@ impl<'a> Resolver<'a> {
         }
         let root = (id != ROOT).then(|| self.heads[0]);
         let below = root.into_iter().flat_map(|root| root.entries("vars"));
-        let mut vars = string_map(below.chain(head.entries("vars")));
+        let mut vars = BTreeMap::new();
+        for field in below.chain(head.entries("vars")) {
+            if let Some(word) = field.node.word() {
+                vars.insert(field.key.clone(), unescaped(word.text));
+            }
+        }
         vars.extend(self.options.vars.iter().cloned());
         vars
     }
@@ -140,7 +144,8 @@ impl<'a> Resolver<'a> {
     fn check_names(&mut self) {
         for index in 0..self.projects.len() {
             let (id, name) = (project_id(index), self.projects[index].name.clone());
-            if id == ROOT && name.is_empty() {
+            // A root without a name is called like its directory, which differs between machines.
+            if id == ROOT && !self.heads[0].has("name") {
                 continue;
             }
             if let Some(first) = self.project_names.get(&name).copied() {
@@ -301,4 +306,13 @@ impl<'a> Resolver<'a> {
             }
         }
     }
+}
+
+/// A plain string, in which `$${` is `${` as everywhere.
+fn unescaped(text: &str) -> String {
+    let literal = |(piece, _)| match piece {
+        Piece::Literal(text) => Some(text.to_owned()),
+        _ => None,
+    };
+    scan(text).into_iter().filter_map(literal).collect()
 }

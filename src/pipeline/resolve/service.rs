@@ -140,7 +140,7 @@ impl<'a> Resolver<'a> {
                     format!("the service `{name}` has no port {port}"),
                 )
                 .label(span, "not declared")
-                .help(format!("ports = [{port}]")),
+                .help(format!("add {port} to the `ports` of [service.{name}]")),
             );
         }
     }

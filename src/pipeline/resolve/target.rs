@@ -1,20 +1,16 @@
 //! Targets: defaults filled in, paths made relative to the workspace, kinds told apart.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::text::Scope;
 use super::{Declared, ROOT, Resolver};
 use crate::pipeline::code;
 use crate::pipeline::fields::{Field, Value, View, Word};
 use crate::pipeline::keys;
-use crate::pipeline::model::{
-    Deploy, Image, InputPattern, Kind, OutputPattern, Part, ProjectId, Reference, Span, Target,
-    TargetId, Text, Tool, When,
-};
-use crate::pipeline::paths::{self, PathError};
+use crate::pipeline::model::{Deploy, Kind, ProjectId, Target, TargetId, Text, Tool, When};
 use crate::pipeline::problem::Problem;
 use crate::pipeline::suggest;
-use crate::pipeline::values;
 
 const SHELL: [&str; 3] = ["sh", "-eu", "-c"];
 
@@ -62,14 +58,11 @@ impl<'a> Resolver<'a> {
             tools: tools(view),
             cache: view.bool("cache").unwrap_or(true),
             incremental: view.bool("incremental").unwrap_or(false),
-            timeout: view.duration("timeout").or_else(|| {
-                self.heads_of(project)
-                    .find_map(|(_, head)| head.duration("timeout"))
-            }),
+            timeout: self.timeout(view, project),
             retries: view.number("retries").unwrap_or(0),
             locks: view.strings("locks"),
             interactive: view.bool("interactive").unwrap_or(false),
-            when: view.get("when").and_then(|field| when(field)),
+            when: view.get("when").and_then(when),
             services: Vec::new(),
             secret_env: Vec::new(),
         };
@@ -96,7 +89,8 @@ impl<'a> Resolver<'a> {
             let key = keys::TARGET.key(&field.key);
             let misplaced =
                 key.is_some_and(|key| !key.kinds.is_empty() && !key.kinds.contains(&kind));
-            if misplaced && !(view.broken() && !view.has("kind")) {
+            let kind_is_known = view.has("kind") || !view.broken();
+            if misplaced && kind_is_known {
                 self.wrong_kind(declared, field, kind);
             }
         }
@@ -188,12 +182,12 @@ impl<'a> Resolver<'a> {
             .map_or(&[][..], |below| below.entries("env"));
         let all: Vec<&Field> = below.chain(template).collect();
         self.check_env_names(all.iter().copied());
-        // A default that refers to this target's own secret would be an error that nobody here wrote.
-        let free = Scope {
+        // Defaults are everybody's: the words after `--` are for the target that was asked for.
+        let scope = Scope {
             args: false,
             ..*scope
         };
-        self.text_map(all.into_iter(), &free)
+        self.text_map(all.into_iter(), &scope)
     }
 
     fn own_env(&mut self, declared: &Declared<'a>, scope: &Scope<'_>) -> BTreeMap<String, Text> {
@@ -231,180 +225,17 @@ impl<'a> Resolver<'a> {
             .unwrap_or_default()
     }
 
+    fn timeout(&self, view: View<'a>, project: ProjectId) -> Option<Duration> {
+        let mut heads = self.heads_of(project);
+        let default = || heads.find_map(|(_, head)| head.duration("timeout"));
+        view.duration("timeout").or_else(default)
+    }
+
     fn shell(&self, view: View<'a>, project: ProjectId) -> Vec<String> {
         match self.default_strings(view, project, "shell") {
             shell if shell.is_empty() => SHELL.map(str::to_owned).to_vec(),
             shell => shell,
         }
-    }
-
-    /// A default's files lie beside the file that names them, a target's own below its project.
-    fn dotenv(&mut self, view: View<'a>, project: ProjectId) -> Vec<String> {
-        let (owner, view) = match view.has("dotenv") {
-            true => (project, view),
-            false => match self.heads_of(project).find(|(_, head)| head.has("dotenv")) {
-                Some(default) => default,
-                None => return Vec::new(),
-            },
-        };
-        let words: Vec<_> = view.words("dotenv").collect();
-        words
-            .into_iter()
-            .filter_map(|word| self.path(word, owner, project))
-            .collect()
-    }
-
-    fn dir(&mut self, view: View<'a>, project: ProjectId) -> String {
-        let own = self.project(project).dir.clone();
-        let Some(word) = view.word("dir") else {
-            return own;
-        };
-        match self.path(word, project, project) {
-            Some(dir) if paths::is_within(&dir, &own) => dir,
-            Some(dir) => {
-                self.report(
-                    Problem::new(code::BAD_PATH, format!("`dir` leaves the project: {}", shown(&dir)))
-                        .label(word.span, "not below the project")
-                        .help("a target's directory lies below its project; a target of that other project can run there"),
-                );
-                own
-            }
-            None => own,
-        }
-    }
-
-    /// A path below `owner`'s directory, relative to the workspace. `None`: it was reported.
-    pub(super) fn path(
-        &mut self,
-        word: Word<'_>,
-        owner: ProjectId,
-        project: ProjectId,
-    ) -> Option<String> {
-        let text = self.plain(word, project)?;
-        let joined = paths::join(&self.project(owner).dir, &text);
-        self.good_path(joined, &text, word.span)
-    }
-
-    fn good_path(
-        &mut self,
-        path: Result<String, PathError>,
-        text: &str,
-        span: &Span,
-    ) -> Option<String> {
-        let (message, label, help) = match path {
-            Ok(path) => return Some(path),
-            Err(PathError::Empty) => (
-                "a path is empty".to_owned(),
-                "nothing here",
-                "`.` is the project's own directory".to_owned(),
-            ),
-            Err(PathError::Leaves) => (
-                format!("`{text}` leaves the workspace"),
-                "goes above the root file's directory",
-                "paths stay inside the workspace".to_owned(),
-            ),
-            Err(PathError::Absolute) => (
-                format!("`{text}` is an absolute path"),
-                "begins with `/`",
-                match text.trim_start_matches('/') {
-                    "" => "paths are relative to the project's directory".to_owned(),
-                    rest => format!("paths are relative to the project's directory: \"{rest}\""),
-                },
-            ),
-        };
-        self.report(
-            Problem::new(code::BAD_PATH, message)
-                .label(span, label)
-                .help(help),
-        );
-        None
-    }
-
-    fn check_glob(&mut self, pattern: &str, span: &Span) -> bool {
-        let Err(error) = values::glob(pattern) else {
-            return true;
-        };
-        self.report(
-            Problem::new(code::BAD_GLOB, format!("`{pattern}` is not a glob"))
-                .label(span, error)
-                .help("`*` is any part of a name, `**` any directories; `\\` before a character takes it as it is"),
-        );
-        false
-    }
-
-    fn inputs(&mut self, view: View<'a>, project: ProjectId) -> Vec<InputPattern> {
-        let mut patterns = Vec::new();
-        let dir = self.project(project).dir.clone();
-        for word in view.words("inputs") {
-            let Some(text) = self.plain(word, project) else {
-                continue;
-            };
-            let (exclude, path) = match text.strip_prefix('!') {
-                Some(rest) => (true, rest),
-                None => (false, text.as_str()),
-            };
-            let joined = paths::join_rooted(&dir, path);
-            let Some(pattern) = self.good_path(joined, &text, word.span) else {
-                continue;
-            };
-            if self.check_glob(&pattern, word.span) {
-                patterns.push(InputPattern {
-                    literal: !values::is_glob(&pattern),
-                    pattern,
-                    exclude,
-                    span: word.span.clone(),
-                });
-            }
-        }
-        patterns
-    }
-
-    fn outputs(&mut self, view: View<'a>, project: ProjectId) -> Vec<OutputPattern> {
-        let mut patterns = Vec::new();
-        for word in view.words("outputs") {
-            let Some(pattern) = self.path(word, project, project) else {
-                continue;
-            };
-            if !self.check_output(&pattern, word, project) || !self.check_glob(&pattern, word.span)
-            {
-                continue;
-            }
-            patterns.push(OutputPattern {
-                literal: !values::is_glob(&pattern),
-                pattern,
-                span: word.span.clone(),
-            });
-        }
-        patterns
-    }
-
-    /// An output is neither the project itself nor what must never be removed or put back.
-    fn check_output(&mut self, pattern: &str, word: Word<'_>, project: ProjectId) -> bool {
-        let dir = &self.project(project).dir;
-        let (message, help) = if word.text.starts_with('!') {
-            (
-                format!("`{}`: outputs can't exclude", word.text),
-                "name what the target makes; a narrower glob leaves the rest out",
-            )
-        } else if paths::is_within(dir, pattern) {
-            (
-                format!("`{}` would claim the whole project", word.text),
-                "name the files or directories that the target makes",
-            )
-        } else if pattern == ".git" || pattern.starts_with(".git/") {
-            (
-                format!("`{}` belongs to git", word.text),
-                "a target that changes the repository has no outputs; give it cache = false",
-            )
-        } else {
-            return true;
-        };
-        self.report(
-            Problem::new(code::BAD_PATH, message)
-                .label(word.span, "not an output")
-                .help(help),
-        );
-        false
     }
 
     fn kind(&mut self, declared: &Declared<'a>, name: &str, scope: &Scope<'_>) -> Kind {
@@ -439,67 +270,6 @@ impl<'a> Resolver<'a> {
             );
         }
         found
-    }
-
-    fn image(&mut self, declared: &Declared<'a>, scope: &Scope<'_>) -> Image {
-        let (view, project) = (declared.view, declared.project);
-        let dir = self.project(project).dir.clone();
-        let context = view.word("context");
-        let context = context
-            .and_then(|word| self.path(word, project, project))
-            .unwrap_or(dir);
-        let dockerfile = view.word("dockerfile");
-        let dockerfile = dockerfile
-            .and_then(|word| self.path(word, project, project))
-            .unwrap_or_else(|| match context.as_str() {
-                "" => "Dockerfile".to_owned(),
-                context => format!("{context}/Dockerfile"),
-            });
-        self.check_not_empty(view, &["tags"]);
-        self.check_platforms(view);
-        let tags = match view.list("tags") {
-            Some(tags) => self.texts(tags, scope),
-            None => vec![sha_tag(&declared.span)],
-        };
-        let repository = view.word("repository").map(|word| self.text(word, scope));
-        Image {
-            context,
-            dockerfile,
-            repository: repository.unwrap_or_else(|| sha_tag(&declared.span)),
-            tags,
-            build_args: self.text_map(view.entries("build-args"), scope),
-            build_target: view.string("build-target"),
-            platforms: view.strings("platforms"),
-            labels: self.text_map(view.entries("labels"), scope),
-            secrets: self.text_map(
-                view.entries("secrets"),
-                &Scope {
-                    secrets: &[],
-                    ..*scope
-                },
-            ),
-            cache_from: self.texts(view.list("cache-from").unwrap_or_default(), scope),
-            push: view.bool("push").unwrap_or(true),
-        }
-    }
-
-    fn check_platforms(&mut self, view: View<'a>) {
-        for word in view.words("platforms") {
-            let parts: Vec<&str> = word.text.split('/').collect();
-            if !matches!(parts.len(), 2 | 3) || parts.iter().any(|part| part.is_empty()) {
-                self.report(
-                    Problem::new(
-                        code::BAD_VALUE,
-                        format!("`platforms` can't hold `{}`", word.text),
-                    )
-                    .label(
-                        word.span,
-                        "expected an operating system and an architecture",
-                    )
-                    .help("for example: platforms = [\"linux/amd64\", \"linux/arm64\"]"),
-                );
-            }
-        }
     }
 
     /// A secret that is declared as a variable too would be in the key.
@@ -552,14 +322,6 @@ fn with_article(kind: &str) -> String {
     }
 }
 
-fn shown(dir: &str) -> &str {
-    if dir.is_empty() {
-        "the workspace's root"
-    } else {
-        dir
-    }
-}
-
 /// The image that a deploy target deploys, where its needs leave no choice.
 fn with_image(kind: Kind, needs: &[crate::pipeline::model::Need], resolver: &Resolver<'_>) -> Kind {
     let Kind::Deploy(mut deploy) = kind else {
@@ -605,13 +367,4 @@ fn when(field: &Field) -> Option<When> {
         env: env.collect(),
         span: Some(field.node.span.clone()),
     })
-}
-
-/// The tag of an image that names none.
-fn sha_tag(span: &Span) -> Text {
-    Text {
-        raw: "${git.sha}".to_owned(),
-        span: span.clone(),
-        parts: vec![Part::Reference(Reference::GitSha)],
-    }
 }

@@ -228,7 +228,7 @@ impl Resolver<'_> {
                     .iter()
                     .map(|name| format!("${{{namespace}{name}}}"))
                     .collect();
-                format!("there are {}", all.join(", "))
+                format!("there are {}", all.join(" and "))
             }
         };
         self.report(
@@ -293,6 +293,12 @@ impl Resolver<'_> {
         let vars = &self.project(scope.project).vars;
         if let Some(value) = vars.get(name) {
             return Some(Reference::Var(name.to_owned(), value.clone()));
+        }
+        if self
+            .heads_of(scope.project)
+            .any(|(_, head)| head.own.broken_table("vars"))
+        {
+            return None;
         }
         let help = match suggest::nearest(name, vars.keys().map(String::as_str)) {
             Some(near) => format!("did you mean ${{var.{near}}}?"),

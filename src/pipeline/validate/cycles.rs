@@ -34,8 +34,10 @@ fn problem(ws: &Workspace, cycle: &[usize]) -> Problem {
         [name] => format!("`{name}` waits for itself"),
         _ => format!("targets wait for one another: {}", suggest::circle(&names)),
     };
-    let mut problem = Problem::new(code::CYCLE, message)
-        .help("take one of these out, or move what both sides need into a target of its own");
+    let mut problem = Problem::new(code::CYCLE, message).help(match cycle.len() {
+        1 => "take it out of its own list",
+        _ => "take one of these out, or move what both sides need into a target of its own",
+    });
     for (position, index) in cycle.iter().enumerate().take(SHOWN) {
         let next = cycle[(position + 1) % cycle.len()];
         let (span, label) = edge(ws, *index, next);

@@ -16,6 +16,7 @@ pub fn check(ws: &Workspace) -> Vec<Problem> {
     let mut problems = claims.literal_overlaps();
     problems.extend(claims.glob_overlaps());
     problems.extend(claims.unneeded_inputs());
+    problems.extend(claims.in_the_cache());
     problems
 }
 
@@ -184,6 +185,24 @@ impl<'w> Claims<'w> {
         None
     }
 
+    /// What lies in the cache's directory may go at any time.
+    fn in_the_cache(&self) -> Vec<Problem> {
+        let dir = &self.ws.cache.dir;
+        let all = self.literals.iter().chain(&self.globs);
+        let inside = all.filter(|claim| is_within(claim.path(), dir));
+        let problem = |claim: &Claim<'_>| {
+            Problem::new(
+                code::BAD_PATH,
+                format!("`{}` lies in the cache's directory", claim.path()),
+            )
+            .label(&claim.output.span, "not an output")
+            .help(format!(
+                "`{dir}` is forge's own: let the target write elsewhere"
+            ))
+        };
+        inside.map(problem).collect()
+    }
+
     fn unneeded(&self, target: &Target, input: &InputPattern, maker: &Claim<'_>) -> Problem {
         let (reader, writer) = (&target.address, &maker.target.address);
         let word = crate::pipeline::resolve::needs_word(self.ws, target.id, maker.target.id);
@@ -273,7 +292,7 @@ fn overlap(one: &Claim<'_>, other: &Claim<'_>) -> Problem {
         format!("`{a}` makes `{}` inside of what `{b}` makes", first.path())
     } else {
         format!(
-            "`{}` of `{b}` and `{}` of `{a}` are the same file",
+            "`{b}` makes `{}`, and `{a}` makes `{}`",
             second.path(),
             first.path()
         )

@@ -1,0 +1,619 @@
+//! How a target that has something to do gets it done: from the cache, or by running.
+//!
+//! A job runs on a thread of its own pool and may wait: for another forge that runs the same target, for a service, for
+//! its processes. It tells what happens through a channel and answers with a [`Finished`].
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::{self, File, TryLockError};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+
+use crate::cache::capture::{self, CaptureError, Found};
+use crate::cache::digest::Digest;
+use crate::cache::inputs::{InputError, Inputs};
+use crate::cache::manifest::Manifest;
+use crate::cache::stat::Kind as FileKind;
+use crate::cache::store::{self, Batch, Record, State};
+use crate::exec::mask::Mask;
+use crate::exec::process::{self, Exit, Handle, Output, Spec};
+use crate::exec::service::{Endpoint, Services};
+use crate::pipeline::model::{ServiceId, Target, TargetId};
+
+use super::environment::Declared;
+use super::event::{Event, Finished, Outcome};
+use super::log::{Lines, Log};
+use super::look::{Fault, Look};
+use super::render::Values;
+use super::session::{Done, Session, lock};
+
+/// What all jobs of a run share.
+pub struct Shared {
+    pub session: Arc<Session>,
+    pub services: Arc<Services>,
+    pub events: Sender<Message>,
+    /// The run was interrupted: nothing starts, everything ends.
+    pub cancelled: AtomicBool,
+    /// Processes that can be ended.
+    pub running: Mutex<HashMap<TargetId, Handle>>,
+}
+
+/// From the jobs to the coordinator.
+pub enum Message {
+    Event(Event),
+    Finished(usize, Box<Finished>),
+    Signal(i32),
+}
+
+/// How a run of the commands ended.
+enum End {
+    Success,
+    Failed(String, Option<i32>),
+    Cancelled,
+}
+
+/// One target's way.
+pub struct Job<'a> {
+    shared: &'a Shared,
+    session: &'a Session,
+    target: &'a Target,
+    began: Instant,
+    mask: Mask,
+}
+
+impl<'a> Job<'a> {
+    pub fn new(shared: &'a Shared, target: &'a Target) -> Self {
+        let session = &*shared.session;
+        let declared = Declared::of(target, &session.caller, &session.ws.root);
+        let mask = declared.map_or_else(|_| Mask::new([]), |declared| Mask::new(declared.secrets()));
+        Self { shared, session, target, began: Instant::now(), mask }
+    }
+
+    /// Does it. `look` is what was found when nothing had run yet; none where that may have changed.
+    pub fn run(&self, look: Option<Look>) -> Finished {
+        match self.try_run(look) {
+            Ok(finished) => finished,
+            Err(_) if self.is_cancelled() => self.finished(Outcome::Cancelled, "interrupted".into()),
+            Err(fault) => self.fault(fault),
+        }
+    }
+
+    /// A target that can't be run.
+    pub fn fault(&self, fault: Fault) -> Finished {
+        let mut finished = self.finished(Outcome::Failed, fault.message);
+        finished.exit_with = fault.exit_with;
+        let help = fault.help.map(|help| format!("help: {help}\n")).unwrap_or_default();
+        finished.log = help.into_bytes().into();
+        finished
+    }
+
+    fn try_run(&self, look: Option<Look>) -> Result<Finished, Fault> {
+        let look = match look {
+            Some(look) => look,
+            None => self.session.look(self.target, None)?,
+        };
+        if let Some(state) = &look.fresh {
+            return Ok(self.fresh(state, &look));
+        }
+        if self.session.options.no_cache {
+            return self.execute(look);
+        }
+        let _turn = self.take_turn();
+        if self.is_cancelled() {
+            return Ok(self.finished(Outcome::Cancelled, "interrupted".into()));
+        }
+        if !self.session.options.force && self.target.cache {
+            let state = self.session.newest_state(&self.target.address);
+            if let Some(hit) = self.hit(&look, state) {
+                return Ok(hit);
+            }
+        }
+        self.execute(look)
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.shared.cancelled.load(Ordering::Relaxed)
+    }
+
+    fn tell(&self, event: Event) {
+        // Nobody listens only when the run is over.
+        let _ = self.shared.events.send(Message::Event(event));
+    }
+
+    fn warn(&self, message: String, help: Option<String>) {
+        self.tell(Event::Warning { target: Some(Arc::clone(&self.target.address)), message, help });
+    }
+
+    /// Waits until no other forge works on this target; then what that one did is found.
+    fn take_turn(&self) -> Option<File> {
+        let cache_dir = &self.session.cache_dir;
+        let name = self.session.lock_name(&self.target.address);
+        store::prepare(cache_dir).ok()?;
+        fs::create_dir_all(cache_dir.join("locks")).ok()?;
+        let file = store::lock_file(cache_dir, &name).ok()?;
+        let mut told = false;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Some(file),
+                Err(TryLockError::Error(_)) => return None,
+                Err(TryLockError::WouldBlock) if self.is_cancelled() => return None,
+                Err(TryLockError::WouldBlock) => {
+                    if !std::mem::replace(&mut told, true) {
+                        let why = "another forge runs it".into();
+                        self.tell(Event::Waiting { target: Arc::clone(&self.target.address), why });
+                    }
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            }
+        }
+    }
+
+    /// Puts the outputs in place from what an earlier run with this key left; none when that can't be had.
+    fn hit(&self, look: &Look, state: Option<State>) -> Option<Finished> {
+        let record = self.session.store.result(&look.key)?;
+        let manifest = self.session.manifest(&record.manifest)?;
+        let log = self.session.blobs.read(&record.log)?;
+        let previous = state.as_ref().and_then(|state| self.session.manifest(&state.manifest));
+        let touched = match self.session.place().restore(&manifest, previous.as_deref()) {
+            Ok(touched) => touched + self.remove_leftovers(&manifest),
+            Err(error) => {
+                self.warn(format!("it can't be restored: {error}"), Some("it runs instead".into()));
+                return None;
+            }
+        };
+        let kept = State {
+            key: look.key,
+            manifest: record.manifest,
+            outputs: record.outputs,
+            log: record.log,
+            preimage: record.preimage,
+            duration_ms: record.duration_ms,
+            foreign: false,
+        };
+        let used = Record { used: store::now(), ..record.clone() };
+        self.session.store.put(&Batch {
+            results: vec![(look.key, used)],
+            states: vec![(self.target.address.to_string(), kept.clone())],
+            ..Batch::default()
+        });
+        self.session.set_state(&self.target.address, kept.clone());
+        let _ = fs::remove_file(self.session.marker(&self.target.address));
+        let mut finished = self.fresh(&kept, look);
+        finished.log = log.into();
+        if touched > 0 {
+            finished.outcome = Outcome::Restored;
+            finished.reason = look.reason.clone();
+        }
+        Some(finished)
+    }
+
+    /// Nothing to do.
+    pub fn fresh(&self, state: &State, look: &Look) -> Finished {
+        if let Some(manifest) = self.session.manifest(&state.manifest) {
+            self.session.set_done(self.target.id, Done { outputs: state.outputs, manifest });
+        }
+        let mut finished = self.finished(Outcome::Fresh, "up to date".into());
+        finished.key = Some(look.key.hex());
+        finished.saved = Some(Duration::from_millis(state.duration_ms));
+        finished
+    }
+
+    fn finished(&self, outcome: Outcome, reason: String) -> Finished {
+        let file = self.session.ws.file(self.target.span.file);
+        let before = file.text.get(..self.target.span.range.start).unwrap_or_default();
+        Finished {
+            target: Arc::clone(&self.target.address),
+            outcome,
+            key: None,
+            reason: self.mask.text(&reason),
+            duration: self.began.elapsed(),
+            saved: None,
+            attempts: 0,
+            exit_code: None,
+            flaky: false,
+            log: Arc::default(),
+            service_logs: Vec::new(),
+            location: (file.name.as_str().into(), before.matches('\n').count() + 1),
+            exit_with: u8::from(outcome == Outcome::Failed),
+        }
+    }
+
+    /// Runs the commands and keeps what they made.
+    fn execute(&self, mut look: Look) -> Result<Finished, Fault> {
+        let endpoints = match self.start_services() {
+            Ok(endpoints) => endpoints,
+            Err(Stopped::Cancelled) => return Ok(self.finished(Outcome::Cancelled, "interrupted".into())),
+            Err(Stopped::Failed(fault, log)) => {
+                let mut finished = self.fault(fault);
+                finished.service_logs = log;
+                return Ok(finished);
+            }
+        };
+        if !self.target.services.is_empty() {
+            // An image that had to be pulled has its digest only now.
+            look.preimage = self.session.preimage(self.target, &look.inputs)?;
+            look.key = look.preimage.key();
+        }
+        let previous = self.session.newest_state(&self.target.address);
+        let strays = self.clear_outputs(previous.as_ref())?;
+        let mut log = Log::default();
+        let began = Instant::now();
+        let (end, attempts) = self.attempts(&look, &endpoints, &mut log)?;
+        let duration = began.elapsed();
+        let log = log.into_bytes();
+        let mut finished = match end {
+            End::Success => self.keep(&look, &strays, previous.as_ref(), duration, &log)?,
+            End::Cancelled => self.finished(Outcome::Cancelled, "interrupted".into()),
+            End::Failed(reason, code) => {
+                let mut finished = self.finished(Outcome::Failed, reason);
+                finished.exit_code = code;
+                finished
+            }
+        };
+        if finished.outcome == Outcome::Failed {
+            finished.service_logs = self.service_logs();
+            self.remember_failure(&look.key);
+        }
+        if finished.outcome == Outcome::Ran {
+            finished.reason = self.mask.text(&look.reason);
+            finished.flaky |= attempts > 1;
+        }
+        finished.key = Some(look.key.hex());
+        finished.attempts = attempts;
+        finished.duration = duration;
+        finished.log = log.into();
+        Ok(finished)
+    }
+
+    fn remember_failure(&self, key: &Digest) {
+        if self.session.uses_cache(self.target.id) {
+            self.session.store.put(&Batch { failures: vec![(*key, true)], ..Batch::default() });
+        }
+    }
+
+    fn start_services(&self) -> Result<HashMap<ServiceId, Endpoint>, Stopped> {
+        let mut endpoints = HashMap::new();
+        for id in &self.target.services {
+            match self.shared.services.acquire(id.0 as usize, &self.shared.cancelled) {
+                Ok(endpoint) => {
+                    self.session.learn_images_of(*id);
+                    endpoints.insert(*id, endpoint);
+                }
+                Err(error) if error.is_cancelled() || self.is_cancelled() => return Err(Stopped::Cancelled),
+                Err(error) => {
+                    let name: Arc<str> = self.session.ws.service(*id).name.as_str().into();
+                    let log = if error.log.is_empty() { Vec::new() } else { vec![(name, error.log.into())] };
+                    let exit_with = if error.cause == crate::exec::service::Cause::Missing { 3 } else { 1 };
+                    let fault = Fault { message: format!("service {}", error.message), help: error.help, exit_with };
+                    return Err(Stopped::Failed(fault, log));
+                }
+            }
+        }
+        Ok(endpoints)
+    }
+
+    fn service_logs(&self) -> Vec<(Arc<str>, Arc<[u8]>)> {
+        let tail = |id: &ServiceId| {
+            let bytes = self.shared.services.tail(id.0 as usize);
+            let name: Arc<str> = self.session.ws.service(*id).name.as_str().into();
+            (!bytes.is_empty()).then(|| (name, self.mask.whole(&bytes).into()))
+        };
+        self.target.services.iter().filter_map(tail).collect()
+    }
+
+    /// Removes what the target made last time, finished or not; what is in its output directories then is somebody else's.
+    fn clear_outputs(&self, previous: Option<&State>) -> Result<Found, Fault> {
+        let root = &self.session.ws.root;
+        if self.target.outputs.is_empty() {
+            return Ok(Found::new());
+        }
+        let marker = self.session.marker(&self.target.address);
+        let unfinished: Option<Found> = fs::read(&marker).ok().and_then(|bytes| postcard::from_bytes(&bytes).ok());
+        if self.target.incremental {
+            return Ok(Found::new());
+        }
+        if let Some(manifest) = previous.and_then(|state| self.session.manifest(&state.manifest)) {
+            let removed = self.session.place().remove(&manifest);
+            removed.map_err(|error| Fault::failed(format!("its old outputs can't be removed: {error}")))?;
+        }
+        let mut strays = self.strays()?;
+        if let Some(known) = unfinished {
+            let made: Vec<&String> = strays.keys().filter(|path| !known.contains_key(*path)).collect();
+            remove_all(root, made.into_iter());
+            strays = self.strays()?;
+        }
+        if !self.session.options.no_cache {
+            let bytes = postcard::to_stdvec(&strays).unwrap_or_default();
+            let written = marker.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&marker, bytes));
+            if let Err(error) = written {
+                self.warn(format!("the cache can't be written ({error})"), None);
+            }
+        }
+        Ok(strays)
+    }
+
+    /// Files that lie in output directories.
+    fn strays(&self) -> Result<Found, Fault> {
+        let found = capture::scan(&self.session.ws.root, &self.target.outputs, false).map_err(|error| Fault::failed(error.to_string()))?;
+        Ok(found.into_iter().filter(|(_, stat)| stat.kind() != FileKind::Directory).collect())
+    }
+
+    /// After a hit: what a run that was ended left beside what belongs there.
+    fn remove_leftovers(&self, manifest: &Manifest) -> usize {
+        let marker = self.session.marker(&self.target.address);
+        let known: Option<Found> = fs::read(marker).ok().and_then(|bytes| postcard::from_bytes(&bytes).ok());
+        let (Some(known), Ok(found)) = (known, self.strays()) else {
+            return 0;
+        };
+        let left: Vec<&String> =
+            found.keys().filter(|path| !known.contains_key(*path) && manifest.get(path).is_none()).collect();
+        let count = left.len();
+        remove_all(&self.session.ws.root, left.into_iter());
+        count
+    }
+
+    fn attempts(&self, look: &Look, endpoints: &HashMap<ServiceId, Endpoint>, log: &mut Log) -> Result<(End, u32), Fault> {
+        let values = Values { session: self.session, target: self.target, endpoints: Some(endpoints) };
+        let lines = self.session.commands(self.target, &values)?;
+        let declared = Declared::of(self.target, &self.session.caller, &self.session.ws.root)?;
+        let env = declared.environment(&self.session.caller, &values)?;
+        let shown: Arc<[String]> = lines.iter().map(|line| self.mask.text(line)).collect();
+        let of = self.target.retries + 1;
+        let mut attempt = 1;
+        loop {
+            self.tell(Event::TargetStarted {
+                target: Arc::clone(&self.target.address),
+                attempt,
+                commands: Arc::clone(&shown),
+                reason: self.mask.text(&look.reason),
+                interactive: self.target.interactive,
+            });
+            let end = self.attempt(&lines, &env, log)?;
+            match &end {
+                End::Failed(reason, _) if attempt < of => {
+                    self.tell(Event::Retrying { target: Arc::clone(&self.target.address), attempt, of, reason: reason.clone() });
+                    self.remember_failure(&look.key);
+                    attempt += 1;
+                }
+                _ => return Ok((end, attempt)),
+            }
+        }
+    }
+
+    fn attempt(&self, lines: &[String], env: &[(OsString, OsString)], log: &mut Log) -> Result<End, Fault> {
+        let deadline = self.target.timeout.map(|timeout| Instant::now() + timeout);
+        for line in lines {
+            match self.command(line, env, deadline, log)? {
+                End::Success => {}
+                end => return Ok(end),
+            }
+        }
+        Ok(End::Success)
+    }
+
+    fn command(&self, line: &str, env: &[(OsString, OsString)], deadline: Option<Instant>, log: &mut Log) -> Result<End, Fault> {
+        let dir = self.session.directory(self.target);
+        let argv: Vec<OsString> = self.target.shell.iter().map(OsString::from).chain([line.into()]).collect();
+        let spec = Spec { argv: &argv, dir: &dir, env, interactive: self.target.interactive };
+        let mut process = {
+            let mut running = lock(&self.shared.running);
+            if self.is_cancelled() {
+                return Ok(End::Cancelled);
+            }
+            let process = process::spawn(&spec).map_err(|error| self.cannot_start(&error, &dir))?;
+            running.insert(self.target.id, process.handle());
+            process
+        };
+        let timed_out = self.follow(&mut process, deadline, log)?;
+        let exit = process.wait()?;
+        lock(&self.shared.running).remove(&self.target.id);
+        Ok(match exit {
+            _ if timed_out => {
+                let timeout = self.target.timeout.unwrap_or_default();
+                End::Failed(format!("timed out after {}", crate::report::style::duration(timeout)), None)
+            }
+            Exit::Code(0) if !self.is_cancelled() => End::Success,
+            _ if self.is_cancelled() => End::Cancelled,
+            Exit::Code(code) => End::Failed(format!("exit code {code}"), Some(code)),
+            Exit::Signal(signal) => End::Failed(format!("killed by signal {signal}"), Some(128 + signal)),
+        })
+    }
+
+    fn cannot_start(&self, error: &std::io::Error, dir: &Path) -> Fault {
+        if !dir.is_dir() {
+            return Fault::failed(format!("its directory {} doesn't exist", self.target.dir));
+        }
+        let shell = self.target.shell.first().map_or("sh", String::as_str);
+        Fault {
+            message: format!("its shell {shell} can't be started: {error}"),
+            help: Some(format!("install {shell}, or name another in `shell`")),
+            exit_with: 3,
+        }
+    }
+
+    /// Passes output on until there is no more; whether the time ran out.
+    fn follow(&self, process: &mut process::Process, deadline: Option<Instant>, log: &mut Log) -> Result<bool, Fault> {
+        let (mut mask, mut lines) = (self.mask.stream(), Lines::default());
+        let mut buffer = vec![0; 64 * 1024];
+        let mut timed_out = false;
+        loop {
+            let wait_until = deadline.filter(|_| !timed_out);
+            match process.read(&mut buffer, wait_until)? {
+                Output::Bytes(read) => self.output(lines.push(&mask.push(&buffer[..read])), log),
+                Output::Quiet => {}
+                Output::End => break,
+            }
+            if !timed_out && deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                timed_out = true;
+                process.handle().interrupt();
+            }
+        }
+        let mut last = lines.push(&mask.finish());
+        last.extend(lines.finish());
+        self.output(last, log);
+        Ok(timed_out)
+    }
+
+    fn output(&self, bytes: Vec<u8>, log: &mut Log) {
+        if !bytes.is_empty() {
+            log.push(&bytes);
+            self.tell(Event::Output { target: Arc::clone(&self.target.address), bytes: bytes.into() });
+        }
+    }
+
+    /// After success: outputs into the store, unless something makes the result doubtful.
+    fn keep(
+        &self,
+        look: &Look,
+        strays: &Found,
+        previous: Option<&State>,
+        duration: Duration,
+        log: &[u8],
+    ) -> Result<Finished, Fault> {
+        let session = self.session;
+        let found = match capture::scan(&session.ws.root, &self.target.outputs, true) {
+            Ok(found) => capture::own(found, strays, &self.target.outputs),
+            Err(error) => return Ok(self.finished(Outcome::Failed, error.to_string())),
+        };
+        let foreign = !self.target.incremental && !strays.is_empty() && self.has_foreign(strays, previous);
+        let store_it = session.uses_cache(self.target.id) && !foreign;
+        let kept = capture::capture(&session.ws.root, &found, &session.index, store_it.then_some(&session.blobs));
+        let (manifest, store_it) = match kept {
+            Ok(manifest) => (manifest, store_it),
+            Err(error @ (CaptureError::Missing(_) | CaptureError::Unstorable { .. })) => {
+                return Ok(self.finished(Outcome::Failed, error.to_string()));
+            }
+            Err(error) => {
+                self.warn(format!("its result isn't cached: {error}"), None);
+                let again = capture::capture(&session.ws.root, &found, &session.index, None);
+                (again.map_err(|error| Fault::failed(error.to_string()))?, false)
+            }
+        };
+        let manifest = Arc::new(manifest);
+        let outputs = manifest.digest();
+        session.set_done(self.target.id, Done { outputs, manifest: Arc::clone(&manifest) });
+        let mut finished = self.finished(Outcome::Ran, String::new());
+        if session.options.no_cache || !self.inputs_held(&look.inputs)? {
+            return Ok(finished);
+        }
+        if foreign && self.target.cache {
+            self.warn(
+                format!("{} was there before forge ran this target", strays.keys().next().map_or("an output", String::as_str)),
+                Some(format!("the result is kept here but not cached; remove it and run {} again", self.target.address)),
+            );
+        }
+        finished.flaky = self.record(look, &manifest, Kept { outputs, duration, log, store_it, foreign });
+        Ok(finished)
+    }
+
+    /// Whether what was in the output directories was there before forge first made them: a result may then be made
+    /// of it, as a virtual environment is of what is installed. What came later (bytecode, notes) is not its business.
+    fn has_foreign(&self, strays: &Found, previous: Option<&State>) -> bool {
+        let below = strays.keys().any(|path| !self.target.outputs.iter().any(|output| output.pattern == *path));
+        let known = self.session.is_unfinished(&self.target.address);
+        below && previous.map_or(!known, |state| state.foreign)
+    }
+
+    /// Whether the inputs are still what the key was made of.
+    fn inputs_held(&self, before: &Inputs) -> Result<bool, Fault> {
+        let after = match self.session.inputs(self.target, None) {
+            Ok(after) => after,
+            Err(error @ (InputError::Name(_) | InputError::Unreadable(_))) => {
+                self.warn(format!("its result isn't cached: {error}"), None);
+                return Ok(false);
+            }
+        };
+        let Some(path) = first_difference(before, &after) else {
+            return Ok(true);
+        };
+        self.warn(
+            format!("its input {path} changed while it ran, so its result isn't cached"),
+            Some(format!("if {} itself writes it, name it in outputs or exclude it from inputs", self.target.address)),
+        );
+        Ok(false)
+    }
+
+    /// Writes the record; whether the action had failed before under the same key.
+    fn record(&self, look: &Look, manifest: &Arc<Manifest>, kept: Kept) -> bool {
+        let session = self.session;
+        let address = &self.target.address;
+        let blobs = || -> std::io::Result<State> {
+            let bytes = postcard::to_stdvec(&**manifest).map_err(std::io::Error::other)?;
+            Ok(State {
+                key: look.key,
+                manifest: session.blobs.put(&bytes)?,
+                outputs: kept.outputs,
+                log: session.blobs.put(kept.log)?,
+                preimage: session.blobs.put(look.preimage.bytes())?,
+                duration_ms: u64::try_from(kept.duration.as_millis()).unwrap_or(u64::MAX),
+                foreign: kept.foreign,
+            })
+        };
+        let state = match blobs() {
+            Ok(state) => state,
+            Err(error) => {
+                self.warn(format!("its result isn't cached: the cache can't be written ({error})"), None);
+                return false;
+            }
+        };
+        let record = Record {
+            manifest: state.manifest,
+            outputs: state.outputs,
+            log: state.log,
+            preimage: state.preimage,
+            duration_ms: state.duration_ms,
+            used: store::now(),
+            size: manifest.size() + kept.log.len() as u64,
+        };
+        let flaky = session.store.failures(&look.key) > 0;
+        session.store.put(&Batch {
+            results: kept.store_it.then_some((look.key, record)).into_iter().collect(),
+            states: vec![(address.to_string(), state.clone())],
+            failures: flaky.then_some((look.key, false)).into_iter().collect(),
+            ..Batch::default()
+        });
+        session.keep_manifest(state.manifest, Arc::clone(manifest));
+        session.set_state(address, state);
+        let _ = fs::remove_file(session.marker(address));
+        flaky
+    }
+}
+
+/// What a success leaves beside its outputs.
+struct Kept<'a> {
+    outputs: Digest,
+    duration: Duration,
+    log: &'a [u8],
+    store_it: bool,
+    foreign: bool,
+}
+
+/// Why services aren't up.
+enum Stopped {
+    Cancelled,
+    Failed(Fault, Vec<(Arc<str>, Arc<[u8]>)>),
+}
+
+/// A path that isn't what it was.
+fn first_difference(before: &Inputs, after: &Inputs) -> Option<String> {
+    if before == after {
+        return None;
+    }
+    let old: HashMap<_, _> = before.files.iter().map(|file| (&file.name, file)).collect();
+    let new: HashMap<_, _> = after.files.iter().map(|file| (&file.name, file)).collect();
+    let changed = after.files.iter().find(|file| old.get(&file.name) != Some(file));
+    let gone = before.files.iter().find(|file| !new.contains_key(&file.name));
+    let file = changed.or(gone).map(|file| file.name.clone());
+    let link = || after.links.iter().chain(&before.links).find(|link| !(before.links.contains(link) && after.links.contains(link)));
+    Some(file.or_else(|| link().map(|link| link.0.clone())).unwrap_or_else(|| "(a missing one)".into()))
+}
+
+fn remove_all<'p>(root: &Path, paths: impl Iterator<Item = &'p String>) {
+    for path in paths {
+        let _ = fs::remove_file(root.join(path));
+    }
+}

@@ -1,0 +1,83 @@
+//! What a target prints, kept for later: all of it, unless it is more than anybody reads.
+
+/// Beginning and end of a long log, in bytes each.
+const HALF: usize = 8 << 20;
+
+/// A growing log of bounded size.
+#[derive(Default)]
+pub struct Log {
+    head: Vec<u8>,
+    tail: Vec<u8>,
+    dropped: usize,
+}
+
+impl Log {
+    pub fn push(&mut self, bytes: &[u8]) {
+        let room = (HALF - self.head.len()).min(bytes.len());
+        let (head, rest) = bytes.split_at(room);
+        self.head.extend_from_slice(head);
+        self.tail.extend_from_slice(rest);
+        if self.tail.len() > 2 * HALF {
+            let cut = self.tail.len() - HALF;
+            self.dropped += cut;
+            self.tail.drain(..cut);
+        }
+    }
+
+    pub fn into_bytes(mut self) -> Vec<u8> {
+        if self.dropped > 0 {
+            let note = format!("\n[… {} bytes left out …]\n", self.dropped);
+            self.head.extend_from_slice(note.as_bytes());
+        }
+        self.head.append(&mut self.tail);
+        self.head
+    }
+}
+
+/// Cuts what arrives into whole lines.
+#[derive(Default)]
+pub struct Lines {
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    /// The whole lines that there are by now.
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.rest.extend_from_slice(bytes);
+        match self.rest.iter().rposition(|&byte| byte == b'\n') {
+            Some(end) => self.rest.drain(..=end).collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// The last line, if it had no end.
+    pub fn finish(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_log_keeps_its_ends() {
+        let mut log = Log::default();
+        log.push(b"first\n");
+        for _ in 0..40 {
+            log.push(&vec![b'x'; 1 << 20]);
+        }
+        log.push(b"last\n");
+        let bytes = log.into_bytes();
+        assert!(bytes.starts_with(b"first\n") && bytes.ends_with(b"last\n"));
+        assert!(bytes.len() < 3 * HALF + 100);
+    }
+
+    #[test]
+    fn lines_come_whole() {
+        let mut lines = Lines::default();
+        assert_eq!(lines.push(b"a"), b"");
+        assert_eq!(lines.push(b"b\nc\nd"), b"ab\nc\n");
+        assert_eq!(lines.finish(), b"d");
+    }
+}

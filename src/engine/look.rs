@@ -1,0 +1,314 @@
+//! Whether a target has anything to do: its inputs, its key, and what is on disk.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::PathBuf;
+
+use crate::cache::digest::Digest;
+use crate::cache::inputs::{self, InputError, Inputs};
+use crate::cache::key::{self, Preimage, Section, Value};
+use crate::cache::store::State;
+use crate::cache::walk::Tree;
+use crate::graph;
+use crate::pipeline::interpolate::Unresolved;
+use crate::pipeline::model::{Kind, Reference, Service, Target, Text};
+
+use super::environment::Declared;
+use super::render::{Plain, Symbolic, Values, quote};
+use super::session::Session;
+use super::tools::ToolError;
+
+/// What was found.
+pub struct Look {
+    pub inputs: Inputs,
+    pub preimage: Preimage,
+    pub key: Digest,
+    /// The state it is in, if that is what the key asks for: nothing to do.
+    pub fresh: Option<State>,
+    /// Why it isn't.
+    pub reason: String,
+}
+
+/// Why a target can't even be looked at.
+#[derive(Debug)]
+pub struct Fault {
+    pub message: String,
+    pub help: Option<String>,
+    /// 3 when something is missing, else 1.
+    pub exit_with: u8,
+}
+
+impl Fault {
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            help: None,
+            exit_with: 1,
+        }
+    }
+}
+
+impl From<ToolError> for Fault {
+    fn from(error: ToolError) -> Self {
+        Self {
+            message: error.message,
+            help: Some(error.help),
+            exit_with: 3,
+        }
+    }
+}
+
+impl From<Unresolved> for Fault {
+    fn from(error: Unresolved) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+impl From<InputError> for Fault {
+    fn from(error: InputError) -> Self {
+        Self::failed(format!("its inputs can't be told: {error}"))
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+impl Session {
+    /// Finds inputs and makes the key; with `tree`, from a walk that was made for all, else from one of its own.
+    ///
+    /// # Errors
+    /// A tool is missing, a file unreadable, a reference without value.
+    pub fn look(&self, target: &Target, tree: Option<&Tree>) -> Result<Look, Fault> {
+        let inputs = self.inputs(target, tree)?;
+        let preimage = self.preimage(target, &inputs)?;
+        let key = preimage.key();
+        let state = self.state(&target.address);
+        let mut look = Look {
+            inputs,
+            preimage,
+            key,
+            fresh: None,
+            reason: String::new(),
+        };
+        if !target.cache || self.options.no_cache || self.options.force {
+            look.reason = if self.options.force {
+                "forced"
+            } else if self.options.no_cache {
+                "without the cache"
+            } else {
+                "always runs"
+            }
+            .into();
+            return Ok(look);
+        }
+        look.reason = match state {
+            Some(state) if state.key == key => {
+                if self.is_intact(target, &state) {
+                    look.fresh = Some(state);
+                }
+                "its outputs changed".into()
+            }
+            Some(state) => self.difference(&state, &look.preimage),
+            None => "never ran here".into(),
+        };
+        Ok(look)
+    }
+
+    /// Where the inputs are now.
+    ///
+    /// # Errors
+    /// An unreadable directory, a name that isn't UTF-8.
+    pub fn inputs(&self, target: &Target, tree: Option<&Tree>) -> Result<Inputs, InputError> {
+        let spec = self.spec(target.id);
+        match tree {
+            Some(tree) => self.finder().find(spec, tree),
+            None => self.finder().find(spec, &self.walker.walk(&spec.bases)?),
+        }
+    }
+
+    fn is_intact(&self, target: &Target, state: &State) -> bool {
+        if self.is_unfinished(&target.address) {
+            return false;
+        }
+        self.manifest(&state.manifest)
+            .is_some_and(|manifest| self.place().is_intact(&manifest).unwrap_or(false))
+    }
+
+    /// What changed since the target last succeeded, in one line.
+    fn difference(&self, state: &State, now: &Preimage) -> String {
+        let before = self
+            .blobs
+            .read(&state.preimage)
+            .and_then(|bytes| key::decode(&bytes));
+        let (Some(before), Some(after)) = (before, key::decode(now.bytes())) else {
+            return "changed".into();
+        };
+        let changes = key::diff(&before, &after);
+        match changes.as_slice() {
+            [] => "changed".into(),
+            [only] => only.sentence(),
+            [first, rest @ ..] => format!("{} (and {} more)", first.sentence(), rest.len()),
+        }
+    }
+
+    /// Everything that the target is made of.
+    ///
+    /// # Errors
+    /// See [`Session::look`].
+    pub fn preimage(&self, target: &Target, inputs: &Inputs) -> Result<Preimage, Fault> {
+        let mut preimage = Preimage::default();
+        let values = Values {
+            session: self,
+            target,
+            endpoints: None,
+        };
+        preimage.text(Section::Platform, "os", std::env::consts::OS);
+        preimage.text(Section::Platform, "arch", std::env::consts::ARCH);
+        preimage.text(Section::Target, "target", &*target.address);
+        preimage.text(Section::Target, "kind", target.kind.name());
+        preimage.text(Section::Target, "shell", quote(&target.shell));
+        preimage.text(Section::Target, "dir", &target.dir);
+        preimage.text(
+            Section::Target,
+            "incremental",
+            target.incremental.to_string(),
+        );
+        for (number, line) in self.commands(target, &values)?.iter().enumerate() {
+            preimage.text(Section::Command, &(number + 1).to_string(), line);
+        }
+        let declared = Declared::of(target, &self.caller, &self.ws.root)?;
+        declared.describe(&mut preimage, &values)?;
+        preimage.text(Section::Env, "secret-env", target.secret_env.join(" "));
+        self.describe_tools(target, &declared, &mut preimage)?;
+        for output in &target.outputs {
+            preimage.text(Section::Output, &output.pattern, "");
+        }
+        for service in &target.services {
+            self.describe_service(self.ws.service(*service), &mut preimage)?;
+        }
+        self.describe_needs(target, &mut preimage);
+        inputs::describe(inputs, &self.index, &mut preimage).map_err(InputError::Unreadable)?;
+        Ok(preimage)
+    }
+
+    /// The lines that run, with the words after `--` where they belong.
+    ///
+    /// # Errors
+    /// A reference has no value.
+    pub fn commands(&self, target: &Target, values: &Values) -> Result<Vec<String>, Unresolved> {
+        let Kind::Command { run } = &target.kind else {
+            return Ok(Vec::new());
+        };
+        let mut lines = run
+            .iter()
+            .map(|line| line.render(values))
+            .collect::<Result<Vec<_>, _>>()?;
+        let args = self.args_of(target.id);
+        let placed = run
+            .iter()
+            .flat_map(Text::references)
+            .any(|reference| matches!(reference, Reference::Args));
+        if let (false, false, Some(last)) = (args.is_empty(), placed, lines.last_mut()) {
+            *last = format!("{} {}", last.trim_end(), quote(args));
+        }
+        Ok(lines)
+    }
+
+    /// Where the target's commands run.
+    pub fn directory(&self, target: &Target) -> PathBuf {
+        self.ws.root.join(&target.dir)
+    }
+
+    fn describe_tools(
+        &self,
+        target: &Target,
+        declared: &Declared,
+        preimage: &mut Preimage,
+    ) -> Result<(), Fault> {
+        if target.tools.is_empty() {
+            return Ok(());
+        }
+        // A tool is looked for where the target's commands would find it; its services aren't up for that.
+        let none = std::collections::HashMap::new();
+        let values = Values {
+            session: self,
+            target,
+            endpoints: Some(&none),
+        };
+        let key_values = Values {
+            session: self,
+            target,
+            endpoints: None,
+        };
+        let env = declared
+            .environment(&self.caller, &values)
+            .or_else(|_| declared.environment(&self.caller, &key_values))?;
+        let dir = self.directory(target);
+        for tool in &target.tools {
+            let version = self.tools.version(tool, &dir, &env)?;
+            preimage.text(Section::Tool, &tool.name, version);
+        }
+        Ok(())
+    }
+
+    fn describe_service(
+        &self,
+        service: &Service,
+        preimage: &mut Preimage,
+    ) -> Result<(), Unresolved> {
+        let symbolic = Symbolic(Plain { session: self, project: service.project });
+        let render = |text: &Text| text.render(&symbolic);
+        let mut fields = Vec::new();
+        if let Some(image) = &service.image {
+            let image = render(image)?;
+            let digest = self.image_digest(&image, !service.run.is_empty());
+            let value = digest.map_or(Value::Absent, Value::Text);
+            preimage.add(
+                Section::Service,
+                &format!("{} image {image}", service.name),
+                &value,
+            );
+        }
+        for line in &service.run {
+            fields.push(format!("run {}", render(line)?));
+        }
+        for (name, text) in &service.env {
+            fields.push(format!("env {name}={}", render(text)?));
+        }
+        for port in &service.ports {
+            fields.push(format!("port {}", port.inside));
+        }
+        preimage.text(Section::Service, &service.name, fields.join("\n"));
+        Ok(())
+    }
+
+    fn describe_needs(&self, target: &Target, preimage: &mut Preimage) {
+        let direct = graph::leaf_needs(&self.ws, target.id);
+        for need in &direct {
+            let value = match self.outputs_of(*need) {
+                Some(done) => Value::Digest(done.outputs),
+                None => Value::Absent,
+            };
+            preimage.add(Section::Upstream, &self.ws.target(*need).address, &value);
+        }
+        let direct: HashSet<_> = direct.into_iter().collect();
+        let mut indirect: Vec<_> = graph::transitive_needs(&self.ws, target.id)
+            .into_iter()
+            .collect();
+        indirect.retain(|need| !direct.contains(need) && !self.ws.target(*need).outputs.is_empty());
+        indirect.sort_unstable();
+        for need in indirect {
+            if let Some(done) = self.outputs_of(need) {
+                inputs::describe_indirect(
+                    self.spec(target.id),
+                    &done.manifest,
+                    &self.walker,
+                    preimage,
+                );
+            }
+        }
+    }
+}

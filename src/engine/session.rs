@@ -1,0 +1,344 @@
+//! What a run knows: the workspace, the caller, the disk, and what earlier runs left.
+//!
+//! Nothing is opened or asked before it is needed: a session of a run with nothing to do reads one flat file.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use crate::cache::blobs::Blobs;
+use crate::cache::digest::Digest;
+use crate::cache::index::Index;
+use crate::cache::inputs::{Claims, Finder, Spec};
+use crate::cache::manifest::Manifest;
+use crate::cache::restore::Place;
+use crate::cache::snapshot::Snapshot;
+use crate::cache::store::{Batch, State, Store};
+use crate::cache::walk::Walker;
+use crate::exec::docker;
+use crate::pipeline::model::{ServiceId, TargetId, Workspace};
+
+use super::environment::Caller;
+use super::git::Git;
+use super::render::Plain;
+use super::tools::Tools;
+
+/// What the command line says about a run.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub jobs: usize,
+    pub keep_going: bool,
+    /// Change nothing: not a file, not a record.
+    pub dry_run: bool,
+    /// Run everything selected, and store it.
+    pub force: bool,
+    /// Look nothing up and store nothing.
+    pub no_cache: bool,
+    /// The targets that were named: they get the words after `--`.
+    pub named: Vec<TargetId>,
+    pub args: Vec<String>,
+}
+
+/// What a target left to those that need it.
+#[derive(Clone, Debug)]
+pub struct Done {
+    pub outputs: Digest,
+    pub manifest: Arc<Manifest>,
+}
+
+/// Everything about one run of forge in one workspace.
+pub struct Session {
+    pub ws: Arc<Workspace>,
+    pub options: Options,
+    pub caller: Caller,
+    pub git: Git,
+    pub cache_dir: PathBuf,
+    /// Relative to the workspace, if it lies in it.
+    cache_inside: Option<String>,
+    pub walker: Walker,
+    pub index: Index,
+    pub blobs: Blobs,
+    pub store: Store,
+    pub tools: Tools,
+    claims: Claims,
+    specs: Vec<OnceLock<Spec>>,
+    states: Mutex<BTreeMap<String, State>>,
+    manifests: Mutex<HashMap<Digest, Arc<Manifest>>>,
+    images: Mutex<BTreeMap<String, String>>,
+    asked_images: Mutex<HashMap<String, Option<String>>>,
+    done: Mutex<HashMap<TargetId, Done>>,
+    /// Targets whose last run left no record: what lies in their outputs is in question.
+    unfinished: HashSet<String>,
+    changed: Mutex<bool>,
+    warnings: Arc<Mutex<Vec<String>>>,
+}
+
+impl Session {
+    pub fn new(ws: Arc<Workspace>, options: Options, caller: Caller) -> Self {
+        let cache_dir = cache_dir(&ws);
+        let cache_inside = cache_dir
+            .strip_prefix(&ws.root)
+            .ok()
+            .and_then(Path::to_str)
+            .map(str::to_owned);
+        let claims = Claims::of(&ws);
+        let walker = Walker::new(&ws.root, claims.literal_paths().chain(cache_inside.clone()));
+        let warnings = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&warnings);
+        let warn = Box::new(move |text| lock(&heard).push(text));
+        let store = if options.dry_run {
+            Store::reading(&cache_dir, warn)
+        } else {
+            Store::new(&cache_dir, warn)
+        };
+        let snapshot =
+            Snapshot::load(&cache_dir).unwrap_or_else(|| from_records(&cache_dir, &store));
+        // A run that changes nothing doesn't even make a file to read the clock.
+        let probe_dir = if options.dry_run {
+            PathBuf::from("/dev/null")
+        } else {
+            cache_dir.join("tmp")
+        };
+        Self {
+            index: Index::new(&ws.root, &probe_dir, snapshot.directories),
+            blobs: Blobs::new(&cache_dir),
+            git: Git::new(&ws.root),
+            tools: Tools::new(snapshot.tools),
+            specs: ws.targets.iter().map(|_| OnceLock::new()).collect(),
+            states: Mutex::new(snapshot.states),
+            manifests: Mutex::new(
+                snapshot
+                    .manifests
+                    .into_iter()
+                    .map(|(digest, manifest)| (digest, Arc::new(manifest)))
+                    .collect(),
+            ),
+            images: Mutex::new(snapshot.images),
+            asked_images: Mutex::default(),
+            done: Mutex::default(),
+            unfinished: unfinished(&cache_dir),
+            changed: Mutex::new(false),
+            ws,
+            options,
+            caller,
+            cache_dir,
+            cache_inside,
+            walker,
+            store,
+            claims,
+            warnings,
+        }
+    }
+
+    pub fn spec(&self, id: TargetId) -> &Spec {
+        self.specs[id.0 as usize].get_or_init(|| Spec::of(&self.ws, self.ws.target(id)))
+    }
+
+    pub fn finder(&self) -> Finder<'_> {
+        Finder {
+            root: &self.ws.root,
+            cache_dir: self.cache_inside.as_deref(),
+            ws: &self.ws,
+            claims: &self.claims,
+        }
+    }
+
+    pub fn place(&self) -> Place<'_> {
+        Place {
+            root: &self.ws.root,
+            cache_dir: &self.cache_dir,
+            blobs: &self.blobs,
+            index: &self.index,
+        }
+    }
+
+    /// The words after `--`, for a target that was named.
+    pub fn args_of(&self, id: TargetId) -> &[String] {
+        if self.options.named.contains(&id) {
+            &self.options.args
+        } else {
+            &[]
+        }
+    }
+
+    /// Whether the cache may be asked and told about a target.
+    pub fn uses_cache(&self, id: TargetId) -> bool {
+        self.ws.target(id).cache && !self.options.no_cache
+    }
+
+    pub fn state(&self, address: &str) -> Option<State> {
+        lock(&self.states).get(address).cloned()
+    }
+
+    /// The state that the store has: another forge may have written it since this run began.
+    pub fn newest_state(&self, address: &str) -> Option<State> {
+        let state = self.store.state(address);
+        if let Some(state) = &state {
+            lock(&self.states).insert(address.to_owned(), state.clone());
+        }
+        state.or_else(|| self.state(address))
+    }
+
+    pub fn set_state(&self, address: &str, state: State) {
+        lock(&self.states).insert(address.to_owned(), state);
+        *lock(&self.changed) = true;
+    }
+
+    pub fn forget_state(&self, address: &str) {
+        lock(&self.states).remove(address);
+        *lock(&self.changed) = true;
+    }
+
+    /// A manifest, from memory or from its blob.
+    pub fn manifest(&self, digest: &Digest) -> Option<Arc<Manifest>> {
+        if let Some(manifest) = lock(&self.manifests).get(digest) {
+            return Some(Arc::clone(manifest));
+        }
+        let manifest: Manifest = postcard::from_bytes(&self.blobs.read(digest)?).ok()?;
+        let manifest = Arc::new(manifest);
+        lock(&self.manifests).insert(*digest, Arc::clone(&manifest));
+        Some(manifest)
+    }
+
+    pub fn keep_manifest(&self, digest: Digest, manifest: Arc<Manifest>) {
+        lock(&self.manifests).insert(digest, manifest);
+    }
+
+    /// What a target left: in this run, else (for commands that only look) when it last succeeded.
+    pub fn outputs_of(&self, id: TargetId) -> Option<Done> {
+        if let Some(done) = lock(&self.done).get(&id) {
+            return Some(done.clone());
+        }
+        let state = self.state(&self.ws.target(id).address)?;
+        let manifest = self.manifest(&state.manifest)?;
+        Some(Done {
+            outputs: state.outputs,
+            manifest,
+        })
+    }
+
+    pub fn set_done(&self, id: TargetId, done: Done) {
+        lock(&self.done).insert(id, done);
+    }
+
+    /// Whether the target's last run left no record.
+    pub fn is_unfinished(&self, address: &str) -> bool {
+        self.unfinished.contains(&name_of(address))
+    }
+
+    /// Where it is kept that a target runs, and which files in its outputs aren't its own.
+    pub fn marker(&self, address: &str) -> PathBuf {
+        self.cache_dir.join("running").join(name_of(address))
+    }
+
+    pub fn lock_name(&self, address: &str) -> String {
+        format!("locks/{}", name_of(address))
+    }
+
+    /// The digest of a service's image: what the engine says, and where there is none, what it last said.
+    pub fn image_digest(&self, image: &str, can_be_process: bool) -> Option<String> {
+        if let Some(known) = lock(&self.asked_images).get(image) {
+            return known.clone();
+        }
+        let digest = match docker::image_digest(image) {
+            Ok(digest) => digest,
+            Err(_) if can_be_process => None,
+            Err(_) => lock(&self.images).get(image).cloned(),
+        };
+        lock(&self.asked_images).insert(image.to_owned(), digest.clone());
+        digest
+    }
+
+    /// A service was started: its image may have been pulled, so its digest is asked for again.
+    pub fn learn_image(&self, image: &str) {
+        if let Ok(Some(digest)) = docker::image_digest(image) {
+            lock(&self.asked_images).insert(image.to_owned(), Some(digest.clone()));
+            lock(&self.images).insert(image.to_owned(), digest);
+            *lock(&self.changed) = true;
+        }
+    }
+
+    /// See [`Session::learn_image`], for a service.
+    pub fn learn_images_of(&self, id: ServiceId) {
+        let service = self.ws.service(id);
+        if let Some(image) = &service.image {
+            let text = image.render(&Plain { session: self, project: service.project });
+            text.into_iter().for_each(|image| self.learn_image(&image));
+        }
+    }
+
+    /// What the cache had to say since the last call, for people.
+    pub fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut *lock(&self.warnings))
+    }
+
+    /// Writes what the run learned; nothing where it learned nothing.
+    pub fn save(&self) {
+        let tools = self.tools.changed();
+        let changed = *lock(&self.changed);
+        if self.options.dry_run || !(changed || self.index.has_changed() || tools.is_some()) {
+            return;
+        }
+        self.store.put(&Batch {
+            directories: self.index.take_changed(),
+            ..Batch::default()
+        });
+        let mut states = self.store.states();
+        if states.is_empty() {
+            states = lock(&self.states).clone();
+        }
+        let wanted: Vec<Digest> = states.values().map(|state| state.manifest).collect();
+        let manifests = wanted
+            .iter()
+            .filter_map(|digest| Some((*digest, Manifest::clone(&*self.manifest(digest)?))));
+        let snapshot = Snapshot {
+            manifests: manifests.collect(),
+            states,
+            directories: self.index.directories(),
+            tools: self.tools.all(),
+            images: lock(&self.images).clone(),
+        };
+        if let Err(error) = snapshot.save(&self.cache_dir) {
+            lock(&self.warnings).push(format!(
+                "the cache's snapshot can't be written ({error}): the next run will be slower"
+            ));
+        }
+        self.store.abandon();
+    }
+}
+
+/// `[cache] dir`, absolute.
+pub fn cache_dir(ws: &Workspace) -> PathBuf {
+    ws.root.join(&ws.cache.dir)
+}
+
+fn from_records(cache_dir: &Path, store: &Store) -> Snapshot {
+    if !cache_dir.join("records").exists() {
+        return Snapshot::default();
+    }
+    Snapshot {
+        states: store.states(),
+        directories: store.directories(),
+        ..Snapshot::default()
+    }
+}
+
+fn unfinished(cache_dir: &Path) -> HashSet<String> {
+    let entries = std::fs::read_dir(cache_dir.join("running"));
+    entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
+}
+
+/// A file name for an address.
+fn name_of(address: &str) -> String {
+    Digest::of(address.as_bytes()).hex()[..16].to_owned()
+}
+
+/// A lock that a panic elsewhere doesn't take away: what it guards is replaced whole, never half.
+pub fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
