@@ -1,1 +1,3 @@
 //! Arguments, and one file a command.
+
+pub mod init;
