@@ -1,3 +1,184 @@
-//! `Pipeline.toml`: read with spans, resolved, validated.
+//! `Pipeline.toml`: found, read with spans, resolved, validated.
+//!
+//! A file goes through these hands: [`discover`] finds it, [`decode`] reads it by the table in [`keys`]
+//! into [`fields`], [`resolve`] makes a [`model::Workspace`] of all files, [`validate`] looks at the
+//! whole. Each goes on after an error; [`load`] says all of them at once, as [`problem::Problem`]s.
+//!
+//! Reads pipeline files and lists directories for members; otherwise knows nothing of the file system,
+//! nor of the environment, clocks and processes.
 
+pub mod code;
+mod decode;
+pub mod discover;
+mod fields;
+pub mod interpolate;
+pub mod keys;
 pub mod model;
+pub(crate) mod paths;
+pub mod problem;
+mod resolve;
+pub mod suggest;
+mod validate;
+mod values;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub use discover::{FILE_NAME, Found, find};
+pub use interpolate::{Lookup, Unresolved};
+pub use problem::{Problem, Problems};
+
+use discover::MemberFile;
+use model::{FileId, SourceFile, Workspace};
+use problem::Sources;
+use resolve::Document;
+
+/// What the command line says about reading.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// `--var NAME=VALUE`.
+    pub vars: Vec<(String, String)>,
+}
+
+/// A workspace that is right, and what is worth knowing about it.
+#[derive(Debug)]
+pub struct Loaded {
+    pub workspace: Workspace,
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads the root file, finds members, resolves and validates. All errors of all files at once.
+pub fn load(root_file: &Path, options: &LoadOptions) -> Result<Loaded, Problems> {
+    let root = root_file.parent().unwrap_or(Path::new(""));
+    let name = file_name(root_file);
+    let text = std::fs::read_to_string(root_file).map_err(|error| unreadable(&name, &error))?;
+    let mut reader = Reader::default();
+    reader.add(name, String::new(), text);
+    if let Some(document) = reader.documents.first() {
+        let words: Vec<_> = document
+            .fields
+            .table("workspace")
+            .and_then(|workspace| workspace.get("members"))
+            .map(|field| field.node.words().collect())
+            .unwrap_or_default();
+        let members = discover::members(root, &words, &mut reader.problems);
+        for (dir, member) in members {
+            reader.add_member(dir, member);
+        }
+    }
+    reader.finish(root, options)
+}
+
+/// [`load`] without a file system: `(directory, text)` of the root (`""`) and its members.
+pub fn load_texts(files: &[(&str, &str)], options: &LoadOptions) -> Result<Loaded, Problems> {
+    let mut reader = Reader::default();
+    for (dir, text) in files {
+        let name = member_file(dir);
+        reader.add(name, (*dir).to_owned(), (*text).to_owned());
+    }
+    reader.finish(Path::new("/workspace"), options)
+}
+
+/// The files read so far, the root's first.
+#[derive(Default)]
+struct Reader {
+    files: Vec<SourceFile>,
+    documents: Vec<Document>,
+    problems: Vec<Problem>,
+    /// A file was not TOML: what it declares is not known.
+    unreadable: bool,
+}
+
+impl Reader {
+    fn add(&mut self, name: String, dir: String, text: String) {
+        let file = FileId(u32::try_from(self.files.len()).unwrap_or(u32::MAX));
+        let section = if file.0 == 0 {
+            &keys::ROOT
+        } else {
+            &keys::MEMBER
+        };
+        let decoded = decode::decode(file, &text, section);
+        self.problems.extend(decoded.problems);
+        self.unreadable |= decoded.unreadable;
+        self.files.push(SourceFile {
+            name,
+            text: text.into(),
+        });
+        self.documents.push(Document {
+            file,
+            dir,
+            fields: decoded.fields,
+        });
+    }
+
+    fn add_member(&mut self, dir: String, member: MemberFile) {
+        match member.text {
+            Ok(text) => self.add(member_file(&dir), dir, text),
+            Err(error) => {
+                self.unreadable = true;
+                self.problems.push(unreadable(&member_file(&dir), &error));
+            }
+        }
+    }
+
+    /// With a file that could not be read, names in it would be unknown everywhere: those errors wait.
+    fn finish(mut self, root: &Path, options: &LoadOptions) -> Result<Loaded, Problems> {
+        let sources = Arc::new(Sources::new(self.files.clone()));
+        let sourced = |problems: Vec<Problem>| in_order(problems, &sources);
+        if self.unreadable || self.documents.is_empty() {
+            return Err(Problems(sourced(self.problems)));
+        }
+        let resolved = resolve::resolve(root, &self.files, &self.documents, options);
+        self.problems.extend(resolved.problems);
+        let workspace = resolved.workspace;
+        self.problems.extend(validate::errors(&workspace));
+        if !self.problems.is_empty() {
+            return Err(Problems(sourced(self.problems)));
+        }
+        let warnings = sourced(validate::warnings(&workspace, &self.documents));
+        Ok(Loaded {
+            workspace,
+            warnings,
+        })
+    }
+}
+
+/// By file and place, each once: a template's mistake would be said for every member.
+fn in_order(mut problems: Vec<Problem>, sources: &Arc<Sources>) -> Vec<Problem> {
+    problems.sort_by_key(|problem| (problem.order(), problem.code_str()));
+    problems.dedup_by(|a, b| {
+        a.order().is_some() && a.order() == b.order() && a.code_str() == b.code_str()
+    });
+    let problems = problems.into_iter();
+    problems
+        .map(|problem| problem.with_sources(sources))
+        .collect()
+}
+
+fn member_file(dir: &str) -> String {
+    match dir {
+        "" => FILE_NAME.to_owned(),
+        dir => format!("{dir}/{FILE_NAME}"),
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(
+        || FILE_NAME.to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
+}
+
+fn unreadable(name: &str, error: &std::io::Error) -> Problem {
+    let problem = Problem::new(code::NO_FILE, format!("{name} can't be read")).cause(error);
+    match error.kind() {
+        std::io::ErrorKind::InvalidData => {
+            problem.help("a pipeline file is UTF-8 text: save it as that")
+        }
+        std::io::ErrorKind::NotFound => problem.help("`forge init` writes one from what is there"),
+        _ => problem.help("check its permissions"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

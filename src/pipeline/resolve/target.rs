@@ -1,0 +1,617 @@
+//! Targets: defaults filled in, paths made relative to the workspace, kinds told apart.
+
+use std::collections::BTreeMap;
+
+use super::text::Scope;
+use super::{Declared, ROOT, Resolver};
+use crate::pipeline::code;
+use crate::pipeline::fields::{Field, Value, View, Word};
+use crate::pipeline::keys;
+use crate::pipeline::model::{
+    Deploy, Image, InputPattern, Kind, OutputPattern, Part, ProjectId, Reference, Span, Target,
+    TargetId, Text, Tool, When,
+};
+use crate::pipeline::paths::{self, PathError};
+use crate::pipeline::problem::Problem;
+use crate::pipeline::suggest;
+use crate::pipeline::values;
+
+const SHELL: [&str; 3] = ["sh", "-eu", "-c"];
+
+impl<'a> Resolver<'a> {
+    pub(super) fn target(&mut self, id: TargetId) -> Target {
+        let declared = self.targets[id.0 as usize].clone();
+        let (view, project) = (declared.view, declared.project);
+        let kind_name = kind_name(view);
+        self.check_keys(&declared, kind_name);
+        self.check_not_empty(
+            view,
+            &["run", "shell", "repository", "dockerfile", "context"],
+        );
+        let secret_env = self.default_strings(view, project, "secret-env");
+        let services = self.listed_services(view, project);
+        let scope = Scope {
+            target: Some(id),
+            services: &services,
+            secrets: &secret_env,
+            args: kind_name == "command",
+            ..Scope::new(project)
+        };
+        let env_defaults = self.env_defaults(&declared, &scope);
+        let env = self.own_env(&declared, &scope);
+        let kind = self.kind(&declared, kind_name, &scope);
+        let needs = self.needs(view.words("needs"), project);
+        let target = Target {
+            id,
+            project,
+            name: declared.name.to_owned(),
+            address: self.address_of(&declared).into(),
+            span: declared.span.clone(),
+            description: view.string("description"),
+            kind: with_image(kind, &needs, self),
+            needs,
+            finally: self.needs(view.words("finally"), project),
+            inputs: view.has("inputs").then(|| self.inputs(view, project)),
+            outputs: self.outputs(view, project),
+            shell: self.shell(view, project),
+            dir: self.dir(view, project),
+            env_defaults,
+            env,
+            inherit_env: self.default_strings(view, project, "inherit-env"),
+            dotenv: self.dotenv(view, project),
+            tools: tools(view),
+            cache: view.bool("cache").unwrap_or(true),
+            incremental: view.bool("incremental").unwrap_or(false),
+            timeout: view.duration("timeout").or_else(|| {
+                self.heads_of(project)
+                    .find_map(|(_, head)| head.duration("timeout"))
+            }),
+            retries: view.number("retries").unwrap_or(0),
+            locks: view.strings("locks"),
+            interactive: view.bool("interactive").unwrap_or(false),
+            when: view.get("when").and_then(|field| when(field)),
+            services: Vec::new(),
+            secret_env: Vec::new(),
+        };
+        self.check_secrets(&declared, &secret_env, &target);
+        Target {
+            services,
+            secret_env,
+            ..target
+        }
+    }
+
+    fn address_of(&self, declared: &Declared<'_>) -> String {
+        match declared.project {
+            ROOT => declared.name.to_owned(),
+            project => format!("{}:{}", self.project(project).name, declared.name),
+        }
+    }
+
+    /// Keys that belong to another kind, and keys that this kind has to have.
+    fn check_keys(&mut self, declared: &Declared<'a>, kind: &'static str) {
+        let view = declared.view;
+        let template = view.template.map_or(&[][..], |below| &below.fields);
+        for field in view.own.fields.iter().chain(template) {
+            let key = keys::TARGET.key(&field.key);
+            let misplaced =
+                key.is_some_and(|key| !key.kinds.is_empty() && !key.kinds.contains(&kind));
+            if misplaced && !(view.broken() && !view.has("kind")) {
+                self.wrong_kind(declared, field, kind);
+            }
+        }
+        if view.broken() {
+            return;
+        }
+        for (of, key, example) in [
+            ("command", "run", "run = \"make test\""),
+            ("image", "repository", "repository = \"company-app\""),
+            ("deploy", "environment", "environment = \"dev\""),
+        ] {
+            if of == kind && !view.has(key) {
+                self.report(
+                    Problem::new(
+                        code::MISSING_KEY,
+                        format!("`{}` has no `{key}`", declared.name),
+                    )
+                    .label(
+                        &declared.span,
+                        format!("{} target needs `{key}`", with_article(kind)),
+                    )
+                    .help(format!("add {example}")),
+                );
+            }
+        }
+    }
+
+    fn wrong_kind(&mut self, declared: &Declared<'_>, field: &Field, kind: &str) {
+        let belongs = keys::TARGET
+            .key(&field.key)
+            .map_or(&[][..], |key| key.kinds);
+        let help = match (kind, belongs) {
+            ("group", ["image"]) => "add kind = \"image\" for a target that builds an image".to_owned(),
+            ("group", ["deploy"]) => "add kind = \"deploy\" for a target that deploys".to_owned(),
+            ("group", _) => "a target without `run` and `kind` only names a group of `needs`: add `run`, or take this key out".to_owned(),
+            (_, belongs) => format!("`{}` belongs to kind {}", field.key, belongs.iter().map(|kind| format!("\"{kind}\"")).collect::<Vec<_>>().join(" and ")),
+        };
+        self.report(
+            Problem::new(
+                code::WRONG_KIND,
+                format!(
+                    "`{}` means nothing in {} target",
+                    field.key,
+                    with_article(kind)
+                ),
+            )
+            .label(
+                &field.key_span,
+                format!("`{}` is {}", declared.name, with_article(kind)),
+            )
+            .help(help),
+        );
+    }
+
+    pub(super) fn check_not_empty(&mut self, view: View<'a>, keys: &[&str]) {
+        for field in keys.iter().filter_map(|key| view.get(key)) {
+            let blank = |text: &str| text.trim().is_empty();
+            let empty = match &field.node.value {
+                Value::Str(text) if blank(text) => Some(&field.node.span),
+                Value::List(nodes) if nodes.is_empty() => Some(&field.node.span),
+                Value::List(nodes) => nodes
+                    .iter()
+                    .find(|node| node.word().is_some_and(|word| blank(word.text)))
+                    .map(|node| &node.span),
+                _ => None,
+            };
+            if let Some(span) = empty {
+                self.report(
+                    Problem::new(code::EMPTY_VALUE, format!("`{}` is empty", field.key))
+                        .label(span, "nothing here")
+                        .help(format!("write what it is, or leave `{}` out", field.key)),
+                );
+            }
+        }
+    }
+
+    /// `env` of pipeline, project and template, the later the stronger.
+    fn env_defaults(
+        &mut self,
+        declared: &Declared<'a>,
+        scope: &Scope<'_>,
+    ) -> BTreeMap<String, Text> {
+        let mut heads: Vec<_> = self.heads_of(declared.project).collect();
+        heads.reverse();
+        let below = heads.into_iter().flat_map(|(_, head)| head.entries("env"));
+        let template = declared
+            .view
+            .template
+            .map_or(&[][..], |below| below.entries("env"));
+        let all: Vec<&Field> = below.chain(template).collect();
+        self.check_env_names(all.iter().copied());
+        // A default that refers to this target's own secret would be an error that nobody here wrote.
+        let free = Scope {
+            args: false,
+            ..*scope
+        };
+        self.text_map(all.into_iter(), &free)
+    }
+
+    fn own_env(&mut self, declared: &Declared<'a>, scope: &Scope<'_>) -> BTreeMap<String, Text> {
+        let own = declared.view.own.entries("env");
+        self.check_env_names(own.iter());
+        self.text_map(own.iter(), scope)
+    }
+
+    pub(super) fn check_env_names<'f>(&mut self, fields: impl Iterator<Item = &'f Field>) {
+        for field in fields {
+            if field.key.is_empty() || field.key.contains(['=', '\0']) {
+                self.report(
+                    Problem::new(
+                        code::BAD_NAME,
+                        format!(
+                            "`{}` can't be a variable's name",
+                            field.key.escape_default()
+                        ),
+                    )
+                    .label(&field.key_span, "this name")
+                    .help("a variable's name is not empty and has no `=`"),
+                );
+            }
+        }
+    }
+
+    /// A target's own list, else the project's, else the pipeline's.
+    fn default_strings(&self, view: View<'a>, project: ProjectId, key: &str) -> Vec<String> {
+        if view.has(key) {
+            return view.strings(key);
+        }
+        self.heads_of(project)
+            .find(|(_, head)| head.has(key))
+            .map(|(_, head)| head.strings(key))
+            .unwrap_or_default()
+    }
+
+    fn shell(&self, view: View<'a>, project: ProjectId) -> Vec<String> {
+        match self.default_strings(view, project, "shell") {
+            shell if shell.is_empty() => SHELL.map(str::to_owned).to_vec(),
+            shell => shell,
+        }
+    }
+
+    /// A default's files lie beside the file that names them, a target's own below its project.
+    fn dotenv(&mut self, view: View<'a>, project: ProjectId) -> Vec<String> {
+        let (owner, view) = match view.has("dotenv") {
+            true => (project, view),
+            false => match self.heads_of(project).find(|(_, head)| head.has("dotenv")) {
+                Some(default) => default,
+                None => return Vec::new(),
+            },
+        };
+        let words: Vec<_> = view.words("dotenv").collect();
+        words
+            .into_iter()
+            .filter_map(|word| self.path(word, owner, project))
+            .collect()
+    }
+
+    fn dir(&mut self, view: View<'a>, project: ProjectId) -> String {
+        let own = self.project(project).dir.clone();
+        let Some(word) = view.word("dir") else {
+            return own;
+        };
+        match self.path(word, project, project) {
+            Some(dir) if paths::is_within(&dir, &own) => dir,
+            Some(dir) => {
+                self.report(
+                    Problem::new(code::BAD_PATH, format!("`dir` leaves the project: {}", shown(&dir)))
+                        .label(word.span, "not below the project")
+                        .help("a target's directory lies below its project; a target of that other project can run there"),
+                );
+                own
+            }
+            None => own,
+        }
+    }
+
+    /// A path below `owner`'s directory, relative to the workspace. `None`: it was reported.
+    pub(super) fn path(
+        &mut self,
+        word: Word<'_>,
+        owner: ProjectId,
+        project: ProjectId,
+    ) -> Option<String> {
+        let text = self.plain(word, project)?;
+        let joined = paths::join(&self.project(owner).dir, &text);
+        self.good_path(joined, &text, word.span)
+    }
+
+    fn good_path(
+        &mut self,
+        path: Result<String, PathError>,
+        text: &str,
+        span: &Span,
+    ) -> Option<String> {
+        let (message, label, help) = match path {
+            Ok(path) => return Some(path),
+            Err(PathError::Empty) => (
+                "a path is empty".to_owned(),
+                "nothing here",
+                "`.` is the project's own directory".to_owned(),
+            ),
+            Err(PathError::Leaves) => (
+                format!("`{text}` leaves the workspace"),
+                "goes above the root file's directory",
+                "paths stay inside the workspace".to_owned(),
+            ),
+            Err(PathError::Absolute) => (
+                format!("`{text}` is an absolute path"),
+                "begins with `/`",
+                match text.trim_start_matches('/') {
+                    "" => "paths are relative to the project's directory".to_owned(),
+                    rest => format!("paths are relative to the project's directory: \"{rest}\""),
+                },
+            ),
+        };
+        self.report(
+            Problem::new(code::BAD_PATH, message)
+                .label(span, label)
+                .help(help),
+        );
+        None
+    }
+
+    fn check_glob(&mut self, pattern: &str, span: &Span) -> bool {
+        let Err(error) = values::glob(pattern) else {
+            return true;
+        };
+        self.report(
+            Problem::new(code::BAD_GLOB, format!("`{pattern}` is not a glob"))
+                .label(span, error)
+                .help("`*` is any part of a name, `**` any directories; `\\` before a character takes it as it is"),
+        );
+        false
+    }
+
+    fn inputs(&mut self, view: View<'a>, project: ProjectId) -> Vec<InputPattern> {
+        let mut patterns = Vec::new();
+        let dir = self.project(project).dir.clone();
+        for word in view.words("inputs") {
+            let Some(text) = self.plain(word, project) else {
+                continue;
+            };
+            let (exclude, path) = match text.strip_prefix('!') {
+                Some(rest) => (true, rest),
+                None => (false, text.as_str()),
+            };
+            let joined = paths::join_rooted(&dir, path);
+            let Some(pattern) = self.good_path(joined, &text, word.span) else {
+                continue;
+            };
+            if self.check_glob(&pattern, word.span) {
+                patterns.push(InputPattern {
+                    literal: !values::is_glob(&pattern),
+                    pattern,
+                    exclude,
+                    span: word.span.clone(),
+                });
+            }
+        }
+        patterns
+    }
+
+    fn outputs(&mut self, view: View<'a>, project: ProjectId) -> Vec<OutputPattern> {
+        let mut patterns = Vec::new();
+        for word in view.words("outputs") {
+            let Some(pattern) = self.path(word, project, project) else {
+                continue;
+            };
+            if !self.check_output(&pattern, word, project) || !self.check_glob(&pattern, word.span)
+            {
+                continue;
+            }
+            patterns.push(OutputPattern {
+                literal: !values::is_glob(&pattern),
+                pattern,
+                span: word.span.clone(),
+            });
+        }
+        patterns
+    }
+
+    /// An output is neither the project itself nor what must never be removed or put back.
+    fn check_output(&mut self, pattern: &str, word: Word<'_>, project: ProjectId) -> bool {
+        let dir = &self.project(project).dir;
+        let (message, help) = if word.text.starts_with('!') {
+            (
+                format!("`{}`: outputs can't exclude", word.text),
+                "name what the target makes; a narrower glob leaves the rest out",
+            )
+        } else if paths::is_within(dir, pattern) {
+            (
+                format!("`{}` would claim the whole project", word.text),
+                "name the files or directories that the target makes",
+            )
+        } else if pattern == ".git" || pattern.starts_with(".git/") {
+            (
+                format!("`{}` belongs to git", word.text),
+                "a target that changes the repository has no outputs; give it cache = false",
+            )
+        } else {
+            return true;
+        };
+        self.report(
+            Problem::new(code::BAD_PATH, message)
+                .label(word.span, "not an output")
+                .help(help),
+        );
+        false
+    }
+
+    fn kind(&mut self, declared: &Declared<'a>, name: &str, scope: &Scope<'_>) -> Kind {
+        let view = declared.view;
+        match name {
+            "command" => Kind::Command {
+                run: self.texts(view.list("run").unwrap_or_default(), scope),
+            },
+            "image" => Kind::Image(Box::new(self.image(declared, scope))),
+            "deploy" => Kind::Deploy(Box::new(Deploy {
+                environment: self.environment_of(view, declared.project).unwrap_or(0),
+                image: None,
+            })),
+            _ => Kind::Group,
+        }
+    }
+
+    fn environment_of(&mut self, view: View<'a>, project: ProjectId) -> Option<usize> {
+        let word = view.word("environment")?;
+        let found = Resolver::find_named(&self.environments, word.text, project);
+        if found.is_none() {
+            let names = Resolver::names_of(&self.environments, project);
+            let help = suggest::help(word.text, "environments", names)
+                .unwrap_or_else(|| format!("declare it: [environment.{}]", word.text));
+            self.report(
+                Problem::new(
+                    code::UNKNOWN_ENVIRONMENT,
+                    format!("there is no environment `{}`", word.text),
+                )
+                .label(word.span, "unknown environment")
+                .help(help),
+            );
+        }
+        found
+    }
+
+    fn image(&mut self, declared: &Declared<'a>, scope: &Scope<'_>) -> Image {
+        let (view, project) = (declared.view, declared.project);
+        let dir = self.project(project).dir.clone();
+        let context = view.word("context");
+        let context = context
+            .and_then(|word| self.path(word, project, project))
+            .unwrap_or(dir);
+        let dockerfile = view.word("dockerfile");
+        let dockerfile = dockerfile
+            .and_then(|word| self.path(word, project, project))
+            .unwrap_or_else(|| match context.as_str() {
+                "" => "Dockerfile".to_owned(),
+                context => format!("{context}/Dockerfile"),
+            });
+        self.check_not_empty(view, &["tags"]);
+        self.check_platforms(view);
+        let tags = match view.list("tags") {
+            Some(tags) => self.texts(tags, scope),
+            None => vec![sha_tag(&declared.span)],
+        };
+        let repository = view.word("repository").map(|word| self.text(word, scope));
+        Image {
+            context,
+            dockerfile,
+            repository: repository.unwrap_or_else(|| sha_tag(&declared.span)),
+            tags,
+            build_args: self.text_map(view.entries("build-args"), scope),
+            build_target: view.string("build-target"),
+            platforms: view.strings("platforms"),
+            labels: self.text_map(view.entries("labels"), scope),
+            secrets: self.text_map(
+                view.entries("secrets"),
+                &Scope {
+                    secrets: &[],
+                    ..*scope
+                },
+            ),
+            cache_from: self.texts(view.list("cache-from").unwrap_or_default(), scope),
+            push: view.bool("push").unwrap_or(true),
+        }
+    }
+
+    fn check_platforms(&mut self, view: View<'a>) {
+        for word in view.words("platforms") {
+            let parts: Vec<&str> = word.text.split('/').collect();
+            if !matches!(parts.len(), 2 | 3) || parts.iter().any(|part| part.is_empty()) {
+                self.report(
+                    Problem::new(
+                        code::BAD_VALUE,
+                        format!("`platforms` can't hold `{}`", word.text),
+                    )
+                    .label(
+                        word.span,
+                        "expected an operating system and an architecture",
+                    )
+                    .help("for example: platforms = [\"linux/amd64\", \"linux/arm64\"]"),
+                );
+            }
+        }
+    }
+
+    /// A secret that is declared as a variable too would be in the key.
+    fn check_secrets(&mut self, declared: &Declared<'a>, secrets: &[String], target: &Target) {
+        let listed: Vec<Word<'_>> = declared.view.words("secret-env").collect();
+        for name in secrets {
+            let also = if target.env.contains_key(name) || target.env_defaults.contains_key(name) {
+                "env"
+            } else if target.inherit_env.contains(name) {
+                "inherit-env"
+            } else {
+                continue;
+            };
+            let span = listed
+                .iter()
+                .find(|word| word.text == name)
+                .map_or(&declared.span, |word| word.span);
+            self.report(
+                Problem::new(
+                    code::SECRET_CONFLICT,
+                    format!(
+                        "`{name}` is a secret of `{}` and in its `{also}` too",
+                        declared.name
+                    ),
+                )
+                .label(span, format!("what is in `{also}` gets into the key"))
+                .help(format!(
+                    "take `{name}` out of `{also}` or out of `secret-env`"
+                )),
+            );
+        }
+    }
+}
+
+/// As written, else by what is there.
+fn kind_name(view: View<'_>) -> &'static str {
+    match view.word("kind").map(|word| word.text) {
+        Some("command") => "command",
+        Some("image") => "image",
+        Some("deploy") => "deploy",
+        _ if view.has("run") => "command",
+        _ => "group",
+    }
+}
+
+fn with_article(kind: &str) -> String {
+    match kind {
+        "image" => "an image".to_owned(),
+        kind => format!("a {kind}"),
+    }
+}
+
+fn shown(dir: &str) -> &str {
+    if dir.is_empty() {
+        "the workspace's root"
+    } else {
+        dir
+    }
+}
+
+/// The image that a deploy target deploys, where its needs leave no choice.
+fn with_image(kind: Kind, needs: &[crate::pipeline::model::Need], resolver: &Resolver<'_>) -> Kind {
+    let Kind::Deploy(mut deploy) = kind else {
+        return kind;
+    };
+    let is_image =
+        |target: &TargetId| kind_name(resolver.targets[target.0 as usize].view) == "image";
+    let mut images = needs.iter().map(|need| need.target).filter(is_image);
+    deploy.image = match (images.next(), images.next()) {
+        (Some(image), None) => Some(image),
+        _ => None,
+    };
+    Kind::Deploy(deploy)
+}
+
+fn tools(view: View<'_>) -> Vec<Tool> {
+    let mut tools: BTreeMap<&str, Tool> = BTreeMap::new();
+    for field in view.entries("tools") {
+        if let Value::Version(requirement, version) = &field.node.value {
+            let tool = Tool {
+                name: field.key.clone(),
+                requirement: requirement.clone(),
+                version: version.clone(),
+                span: field.node.span.clone(),
+            };
+            tools.insert(&field.key, tool);
+        }
+    }
+    tools.into_values().collect()
+}
+
+fn when(field: &Field) -> Option<When> {
+    let view = View::new(field.node.table()?);
+    let env = view.entries("env").map(|field| {
+        let values = field.node.words().map(|word| word.text.to_owned());
+        (field.key.clone(), values.collect())
+    });
+    Some(When {
+        branch: view.strings("branch"),
+        tag: view.strings("tag"),
+        event: view.strings("event"),
+        os: view.strings("os"),
+        env: env.collect(),
+        span: Some(field.node.span.clone()),
+    })
+}
+
+/// The tag of an image that names none.
+fn sha_tag(span: &Span) -> Text {
+    Text {
+        raw: "${git.sha}".to_owned(),
+        span: span.clone(),
+        parts: vec![Part::Reference(Reference::GitSha)],
+    }
+}

@@ -1,0 +1,3 @@
+//! What a file means, once it is a workspace.
+
+mod meaning;

@@ -1,0 +1,18 @@
+//! What only shows when the whole workspace is known: circles, who makes which file, and what is worth
+//! a warning.
+
+mod cycles;
+mod outputs;
+mod warnings;
+
+pub use warnings::warnings;
+
+use super::model::Workspace;
+use super::problem::Problem;
+
+/// Everything that is wrong with the whole.
+pub fn errors(ws: &Workspace) -> Vec<Problem> {
+    let mut problems = cycles::check(ws);
+    problems.extend(outputs::check(ws));
+    problems
+}

@@ -1,0 +1,101 @@
+//! What is right, and still probably not meant.
+
+use crate::pipeline::code;
+use crate::pipeline::model::{Kind, Workspace};
+use crate::pipeline::problem::Problem;
+use crate::pipeline::resolve::Document;
+
+/// The commands of the command line: a target of that name is run with `forge run NAME`.
+pub const COMMANDS: &[&str] = &[
+    "run",
+    "list",
+    "check",
+    "why",
+    "graph",
+    "watch",
+    "init",
+    "retry",
+    "cancel",
+    "clean",
+    "cache",
+    "history",
+    "stats",
+    "status",
+    "logs",
+    "rollback",
+    "ci",
+    "dashboard",
+    "schema",
+    "completions",
+    "doctor",
+    "help",
+];
+
+pub fn warnings(ws: &Workspace, documents: &[Document]) -> Vec<Problem> {
+    let mut warnings = command_names(ws);
+    warnings.extend(unused_templates(ws, documents));
+    warnings.extend(moving_tags(ws));
+    warnings
+}
+
+fn command_names(ws: &Workspace) -> Vec<Problem> {
+    let targets = ws.targets.iter();
+    let named = targets.filter(|target| COMMANDS.contains(&target.name.as_str()));
+    let warning = |target: &crate::pipeline::model::Target| {
+        let name = &target.name;
+        Problem::warning(
+            code::COMMAND_NAME,
+            format!("`{name}` is also a command of forge"),
+        )
+        .label(&target.span, format!("`forge {name}` runs the command"))
+        .help(format!("`forge run {name}` runs the target"))
+    };
+    named.map(warning).collect()
+}
+
+fn unused_templates(ws: &Workspace, documents: &[Document]) -> Vec<Problem> {
+    let Some(root) = documents.first() else {
+        return Vec::new();
+    };
+    let unused = root.fields.entries("template").iter().filter(|field| {
+        let mut used = ws
+            .projects
+            .iter()
+            .filter_map(|project| project.template.as_deref());
+        !used.any(|name| name == field.key)
+    });
+    let warning = |field: &crate::pipeline::fields::Field| {
+        Problem::warning(
+            code::UNUSED_TEMPLATE,
+            format!("no member uses the template `{}`", field.key),
+        )
+        .label(&field.key_span, "declared here")
+        .help(format!(
+            "template = \"{}\" in a member's [project] uses it",
+            field.key
+        ))
+    };
+    unused.map(warning).collect()
+}
+
+fn moving_tags(ws: &Workspace) -> Vec<Problem> {
+    let mut warnings = Vec::new();
+    for target in &ws.targets {
+        let Kind::Image(image) = &target.kind else {
+            continue;
+        };
+        if let [tag] = &image.tags[..]
+            && tag.raw == "latest"
+        {
+            warnings.push(
+                Problem::warning(
+                    code::MOVING_TAG,
+                    format!("the image `{}` gets no tag of its own", target.address),
+                )
+                .label(&tag.span, "the next build takes this tag away")
+                .help("tags = [\"${git.sha}\", \"latest\"] keeps each build findable"),
+            );
+        }
+    }
+    warnings
+}
