@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use forge::cli::init::{InitArgs, run};
 use forge::init::{Found, propose};
+use forge::pipeline::{LoadOptions, Problem, load_texts};
+use miette::Diagnostic;
 use proptest::prelude::*;
 
 fn fixtures() -> PathBuf {
@@ -47,7 +49,19 @@ fn golden(name: &str) {
         snapbox::assert_data_eq!(actual, snapbox::Data::text(expected).raw());
     }
     let text = fs::read_to_string(fixtures().join(name).join("Pipeline.toml")).unwrap();
-    text.parse::<toml::Table>().unwrap();
+    loads(&text).unwrap();
+}
+
+/// As `forge check` reads it, with its warnings as errors.
+fn loads(text: &str) -> Result<(), String> {
+    let options = LoadOptions::default();
+    let loaded = load_texts(&[("", text)], &options).map_err(|problems| format!("{problems:?}"))?;
+    // make's targets keep their names, those of forge's commands too; a comment says how to run them.
+    let named = |w: &&Problem| w.code().is_some_and(|c| c.to_string() == "forge::command-name");
+    match loaded.warnings.iter().find(|w| !named(w)) {
+        None => Ok(()),
+        Some(warning) => Err(format!("{warning:?}")),
+    }
 }
 
 #[test]
@@ -199,26 +213,31 @@ fn makefile() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
-    fn any_bytes_as_a_makefile_give_toml(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+    fn any_bytes_as_a_makefile_give_a_pipeline(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let proposal = propose(&with(&[("Makefile", text)]));
-        prop_assert!(proposal.text.parse::<toml::Table>().is_ok(), "{}", proposal.text);
+        let loaded = loads(&proposal.text);
+        prop_assert!(loaded.is_ok(), "{}\n{loaded:?}", proposal.text);
     }
 
     #[test]
-    fn any_makefile_like_text_gives_toml(text in makefile()) {
+    fn any_makefile_like_text_gives_a_pipeline(text in makefile()) {
         let proposal = propose(&with(&[("Makefile", text)]));
-        prop_assert!(proposal.text.parse::<toml::Table>().is_ok(), "{}", proposal.text);
+        let loaded = loads(&proposal.text);
+        prop_assert!(loaded.is_ok(), "{}\n{loaded:?}", proposal.text);
     }
 
     #[test]
-    fn any_text_in_the_other_files_gives_toml(text in "\\PC{0,80}", name in "[a-z'\" :]{0,9}", script in "\\PC{0,30}") {
+    fn any_text_in_the_other_files_gives_a_pipeline(text in "\\PC{0,80}", name in "[a-z'\" :]{0,9}", script in "\\PC{0,30}") {
         let package = serde_json::json!({ "scripts": { name: script }, "dependencies": { "a": "1" } });
         let files = ["pyproject.toml", "setup.cfg", "requirements.txt", "Cargo.toml"];
         let mut all: Vec<(&str, String)> = files.iter().map(|f| (*f, text.clone())).collect();
         all.push(("package.json", package.to_string()));
         let proposal = propose(&with(&all));
-        prop_assert!(proposal.text.parse::<toml::Table>().is_ok(), "{}", proposal.text);
+        let loaded = loads(&proposal.text);
+        prop_assert!(loaded.is_ok(), "{}\n{loaded:?}", proposal.text);
     }
 }

@@ -70,3 +70,27 @@ pub(super) struct Image {
     pub repository: String,
     pub tags: Vec<String>,
 }
+
+/// A name for a target: what a TOML key and a command line take without quotes.
+pub(super) fn slug(name: &str) -> String {
+    let plain = |c: char| match c.is_ascii_alphanumeric() || c == '_' {
+        true => c,
+        false => '-',
+    };
+    let slug: String = name.chars().map(plain).collect();
+    match slug.trim_matches('-') {
+        "" => "target".to_owned(),
+        slug => slug.to_owned(),
+    }
+}
+
+/// The name, with a number after it where it is taken.
+pub(super) fn free_name(name: &str, taken: impl Fn(&str) -> bool) -> String {
+    let mut free = name.to_owned();
+    let mut number = 1;
+    while taken(&free) {
+        number += 1;
+        free = format!("{name}-{number}");
+    }
+    free
+}

@@ -148,4 +148,3 @@ fn default_of(targets: &[Target]) -> Vec<String> {
     };
     wanted("lint").chain(wanted("test")).collect()
 }
-

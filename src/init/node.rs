@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::commands::{Class, environment, judge, reports};
-use super::draft::Target;
+use super::draft::{Target, free_name, slug};
 use super::{Found, Note};
 
 const FILE: &str = "package.json";
@@ -60,11 +60,20 @@ pub(super) fn targets(found: &Found, notes: &mut Vec<Note>) -> Vec<Target> {
             .or_else(|| name.strip_prefix("post"));
         of.is_some_and(|of| names.iter().any(|n| *n == of))
     };
-    let targets = scripts
-        .clone()
-        .filter(|(name, _)| !LIFECYCLE.contains(&name.as_str()) && !hook(name))
-        .filter_map(|(name, script)| Some(target(name, script.as_str()?, &manager, &needs)));
-    install.into_iter().chain(targets).collect()
+    let speakable = |name: &str| !name.is_empty() && !name.contains(char::is_control);
+    let mut targets: Vec<Target> = install.into_iter().collect();
+    for (name, script) in scripts.clone() {
+        if LIFECYCLE.contains(&name.as_str()) || hook(name) || !speakable(name) {
+            continue;
+        }
+        let Some(script) = script.as_str() else {
+            continue;
+        };
+        let mut target = target(name, script, &manager, &needs);
+        target.name = free_name(&target.name, |n| targets.iter().any(|t| t.name == n));
+        targets.push(target);
+    }
+    targets
 }
 
 fn manager(found: &Found) -> Manager {
@@ -157,21 +166,11 @@ fn target(name: &str, script: &str, manager: &Manager, needs: &[String]) -> Targ
         true => name.to_owned(),
         false => format!("'{}'", name.replace('\'', r"'\''")),
     };
-    let slug: String = name
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || c == '_' {
-                c
-            } else {
-                '-'
-            }
-        })
-        .collect();
     let mut target = Target {
         needs: needs.to_vec(),
         tools: vec!["node".into()],
         run: vec![format!("{} {quoted}", manager.run)],
-        ..Target::new(slug.trim_matches('-'))
+        ..Target::new(&slug(name))
     };
     let verdict = judge(script);
     let because = &verdict.because;

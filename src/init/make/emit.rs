@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::commands::{self, Class};
-use super::super::draft::{Draft, Target};
+use super::super::commands;
+use super::super::draft::{Draft, Target, free_name, slug};
 use super::super::{Found, Note};
-use super::expand::FUNCTIONS;
-use super::parse::{Makefile, Node, Remark};
+use super::action::{action, add, pass};
+use super::model::{Makefile, Node};
 use super::plan::{Fate, Job};
 use super::recipe::{ShellLine, needs_plain_shell, render};
 
@@ -50,19 +50,19 @@ pub(super) fn draft(makefile: &Makefile, plan: &[Job], found: &Found) -> (Draft,
     (draft, emitter.notes)
 }
 
-struct Emitter<'a> {
-    makefile: &'a Makefile,
-    plan: &'a [Job],
+pub(super) struct Emitter<'a> {
+    pub makefile: &'a Makefile,
+    pub plan: &'a [Job],
     found: &'a Found,
     /// Of the targets that the file will hold.
-    names: BTreeMap<usize, String>,
+    pub names: BTreeMap<usize, String>,
     /// `[pipeline.env]`.
     env: Vec<(String, String)>,
     /// Exported by make, with a value that isn't known.
     unexported: BTreeSet<String>,
     /// Variables that a `${var.…}` speaks of.
     used: BTreeSet<String>,
-    notes: Vec<Note>,
+    pub notes: Vec<Note>,
 }
 
 /// Names for forge: what a TOML key and a command line take without quotes, each once.
@@ -77,11 +77,7 @@ fn names(makefile: &Makefile, plan: &[Job]) -> BTreeMap<usize, String> {
         let job = &plan[at];
         let file = job.output.as_deref().filter(|_| !job.phony);
         let name = slug(called(makefile, plan, at, file).as_str());
-        let numbered = (2..).map(|n| format!("{name}-{n}"));
-        let free = std::iter::once(name.clone())
-            .chain(numbered)
-            .find(|name| !taken.contains(name));
-        let free = free.unwrap_or(name);
+        let free = free_name(&name, |name| taken.contains(name));
         taken.insert(free.clone());
         names.insert(at, free);
     }
@@ -100,18 +96,6 @@ fn called(makefile: &Makefile, plan: &[Job], at: usize, file: Option<&str>) -> S
     match alias {
         Some(_) => own.clone(),
         None => file.unwrap_or(own).to_owned(),
-    }
-}
-
-fn slug(name: &str) -> String {
-    let plain = |c: char| {
-        let keep = c.is_ascii_alphanumeric() || c == '_';
-        if keep { c } else { '-' }
-    };
-    let slug: String = name.chars().map(plain).collect();
-    match slug.trim_matches('-') {
-        "" => "target".to_owned(),
-        slug => slug.to_owned(),
     }
 }
 
@@ -189,7 +173,7 @@ impl Emitter<'_> {
     }
 
     /// The help of a target, or of the action that stands for it.
-    fn help(&self, at: usize) -> Option<String> {
+    pub fn help(&self, at: usize) -> Option<String> {
         let alias = self.plan.iter().position(|job| job.fate == Fate::Alias(at));
         let help = |at: usize| self.makefile.nodes[at].help.clone();
         help(at).or_else(|| alias.and_then(help))
@@ -198,79 +182,6 @@ impl Emitter<'_> {
     fn reads_unexported(&self, lines: &[ShellLine]) -> Option<String> {
         let read = lines.iter().flat_map(|l| commands::variables(&l.plain));
         read.into_iter().find(|name| self.unexported.contains(name))
-    }
-
-    fn left_to_make(&mut self, at: usize, (line, reason): &Remark) -> Target {
-        let (node, job) = (&self.makefile.nodes[at], &self.plan[at]);
-        let name = &node.name;
-        let file = &self.makefile.file;
-        self.notes.push(Note::new(
-            file,
-            Some(*line),
-            format!("`{name}` is left to make: {reason}"),
-        ));
-        let outputs: Vec<String> = job.output.clone().into_iter().collect();
-        let mut target = Target {
-            comments: vec![format!("Left to make ({file}:{line}): {reason}.")],
-            description: self.help(at),
-            run: vec![make_line(name)],
-            uncached: Some("make knows what there is to do".into()),
-            incremental: !outputs.is_empty(),
-            outputs,
-            interactive: job.verdict.class == Class::Serves,
-            locks: vec!["make".into()],
-            ..Target::new(&self.names[&at])
-        };
-        let (texts, open) = self.seen_by_make(at);
-        self.environment(&mut target, &texts);
-        for name in open {
-            pass(&mut target, &name);
-        }
-        target
-    }
-
-    /// The recipes that `make TARGET` may run, and the variables that they take from the caller.
-    fn seen_by_make(&self, at: usize) -> (Vec<String>, BTreeSet<String>) {
-        let mut nodes = vec![at];
-        let mut texts = Vec::new();
-        let mut next = 0;
-        while let Some(at) = nodes.get(next).copied() {
-            next += 1;
-            let node = &self.makefile.nodes[at];
-            texts.extend(node.recipe.iter().map(|(_, raw)| raw.clone()));
-            let rules = node.prerequisites.iter();
-            for rule in rules.filter_map(|p| self.makefile.index.get(&p.name)) {
-                if !nodes.contains(rule) {
-                    nodes.push(*rule);
-                }
-            }
-        }
-        let variables = &self.makefile.variables;
-        let read = texts.iter().chain(&self.makefile.conditions);
-        let mut names: Vec<String> = read.flat_map(|t| references(t)).collect();
-        let mut seen = BTreeSet::new();
-        while let Some(name) = names.pop() {
-            if seen.insert(name.clone()) {
-                names.extend(variables.raw(&name).iter().flat_map(|raw| references(raw)));
-            }
-        }
-        let make_own = [
-            "MAKE",
-            "RM",
-            "CURDIR",
-            "MAKEFILE_LIST",
-            "MAKEFLAGS",
-            "MAKECMDGOALS",
-        ];
-        seen.retain(|n| {
-            variables.is_open(n) && commands::is_name(n) && !make_own.contains(&n.as_str())
-        });
-        let shell = texts.iter().map(|raw| {
-            raw.replace("$$", "\u{1}")
-                .replace('$', "")
-                .replace('\u{1}', "$")
-        });
-        (shell.collect(), seen)
     }
 
     fn native(&mut self, at: usize, lines: &[ShellLine]) -> Target {
@@ -396,7 +307,7 @@ impl Emitter<'_> {
     }
 
     /// What the recipes take from the caller: forge passes on only what is named.
-    fn environment(&self, target: &mut Target, texts: &[String]) {
+    pub fn environment(&self, target: &mut Target, texts: &[String]) {
         for text in texts {
             let (open, secret) = commands::environment(text);
             open.iter()
@@ -502,86 +413,4 @@ impl Emitter<'_> {
             self.notes.push(Note::new(&self.makefile.file, None, text));
         }
     }
-}
-
-/// A phony target: cached only where it does nothing but check.
-fn action(job: &Job, texts: &[String], target: &mut Target) {
-    let because = &job.verdict.because;
-    let reason = match job.verdict.class {
-        Class::Checks => {
-            let reports: Option<Vec<Vec<String>>> =
-                texts.iter().map(|t| commands::reports(t)).collect();
-            match reports {
-                Some(reports) => {
-                    reports
-                        .iter()
-                        .flatten()
-                        .for_each(|file| add(&mut target.outputs, file));
-                    return;
-                }
-                None => "name the reports it leaves in `outputs` to have it cached".to_owned(),
-            }
-        }
-        Class::Quiet => "it always runs, as under make".to_owned(),
-        Class::Looks => format!("`{because}` looks at more than the project's files"),
-        Class::Makes => format!(
-            "`{because}`: drop this line if it only checks, or name what it makes in `outputs`"
-        ),
-        Class::Edits => format!("`{because}` changes the sources"),
-        Class::Acts | Class::SignsIn => format!("`{because}` reaches outside the project"),
-        Class::Serves => {
-            target.interactive = true;
-            format!("`{because}` goes on until it is stopped")
-        }
-    };
-    target.uncached = Some(reason);
-}
-
-/// A name that the target takes from the caller, by its looks a secret or not.
-fn pass(target: &mut Target, name: &str) {
-    if target
-        .inherit_env
-        .iter()
-        .chain(&target.secret_env)
-        .any(|n| n == name)
-    {
-        return;
-    }
-    match commands::is_secret(name) {
-        true => target.secret_env.push(name.to_owned()),
-        false => target.inherit_env.push(name.to_owned()),
-    }
-}
-
-fn add(list: &mut Vec<String>, item: &str) {
-    if !list.iter().any(|i| i == item) {
-        list.push(item.to_owned());
-    }
-}
-
-/// The shell line that has make make it.
-fn make_line(name: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_./+-:@,".contains(c);
-    let dashes = if name.starts_with('-') { "-- " } else { "" };
-    match name.chars().all(plain) {
-        true => format!("make {dashes}{name}"),
-        false => {
-            let quoted = name.replace('\'', r"'\''");
-            super::recipe::escape(&format!("make {dashes}'{quoted}'"))
-        }
-    }
-}
-
-/// Names of make's variables that a text mentions.
-fn references(text: &str) -> Vec<String> {
-    let text = text.replace("$$", "");
-    let opened = text.split("$(").skip(1).chain(text.split("${").skip(1));
-    opened
-        .filter_map(|rest| {
-            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?;
-            let name = &rest[..end];
-            let function = rest[end..].starts_with([' ', '\t']) && FUNCTIONS.contains(&name);
-            (end > 0 && !function).then(|| name.to_owned())
-        })
-        .collect()
 }

@@ -3,60 +3,11 @@
 //! What isn't understood, or isn't sure, becomes a doubt about the targets and variables that it
 //! touches. Knows nothing of pipelines.
 
-use std::collections::HashMap;
-
-use super::expand::Variables;
 use super::lines::{Kind, lines};
-
-/// A line of the Makefile and what is to be said about it.
-pub(super) type Remark = (usize, String);
-
-/// Everything that was read.
-#[derive(Debug, Default)]
-pub(super) struct Makefile {
-    pub file: String,
-    /// In the order of their first rule.
-    pub nodes: Vec<Node>,
-    pub index: HashMap<String, usize>,
-    pub variables: Variables,
-    /// Targets of pattern rules, with their `%`.
-    pub patterns: Vec<String>,
-    /// Texts of conditionals: what they hang on.
-    pub conditions: Vec<String>,
-    pub exported: Vec<String>,
-    pub export_all: bool,
-    pub oneshell: bool,
-    /// From SHELL and .SHELLFLAGS.
-    pub shell: Option<Vec<String>>,
-    /// Included files of the form `.env`.
-    pub dotenv: Vec<String>,
-    /// Dependency files (`*.d`) are included, or sources looked up by VPATH.
-    pub hidden_prerequisites: bool,
-    /// Why nothing of it can be translated.
-    pub doubt: Option<Remark>,
-    pub remarks: Vec<Remark>,
-}
-
-/// What all explicit rules say of one target.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Node {
-    pub name: String,
-    pub line: usize,
-    pub phony: bool,
-    pub help: Option<String>,
-    pub prerequisites: Vec<Prerequisite>,
-    /// Line numbers and raw texts.
-    pub recipe: Vec<(usize, String)>,
-    /// Its recipe serves several targets.
-    pub shared: bool,
-    pub doubt: Option<Remark>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Prerequisite {
-    pub name: String,
-    pub order_only: bool,
-}
+use super::model::{Makefile, Node};
+use super::syntax::{
+    Operator, add_prerequisites, find_outside, operator, split_word, without_name,
+};
 
 /// Reads the text of a Makefile called `file`.
 pub(super) fn parse(file: &str, text: &str) -> Makefile {
@@ -493,78 +444,4 @@ impl Parser {
             }
         }
     }
-}
-
-fn add_prerequisites(node: &mut Node, text: &str) {
-    let (normal, order_only) = text.split_once('|').unwrap_or((text, ""));
-    for (words, order_only) in [(normal, false), (order_only, true)] {
-        for word in words.split_whitespace() {
-            let name = word.strip_prefix("./").unwrap_or(word).to_owned();
-            if !node.prerequisites.iter().any(|p| p.name == name) {
-                node.prerequisites.push(Prerequisite { name, order_only });
-            }
-        }
-    }
-}
-
-/// `## test: runs the tests` above the rule of `test`, without the name.
-fn without_name(help: &str, name: &str) -> String {
-    let rest = help.strip_prefix(name).map(str::trim_start);
-    let rest = rest.and_then(|r| r.strip_prefix([':', '-', '–']));
-    rest.map_or(help, str::trim).to_owned()
-}
-
-fn split_word(text: &str) -> (&str, &str) {
-    let (word, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
-    // `export = 1` and `include: x` are an assignment and a rule.
-    match rest.trim_start().starts_with(['=', ':', '?', '+']) {
-        true => ("", text),
-        false => (word, rest.trim()),
-    }
-}
-
-enum Operator {
-    Assign { at: usize, length: usize },
-    Rule { at: usize },
-}
-
-/// The first assignment operator or rule colon outside `$(…)`.
-fn operator(text: &str) -> Option<Operator> {
-    let at = find_outside_any(text, &[':', '='])?;
-    let rest = &text[at..];
-    for assign in [":::=", "::=", ":="] {
-        if rest.starts_with(assign) {
-            return Some(Operator::Assign {
-                at,
-                length: assign.len(),
-            });
-        }
-    }
-    if rest.starts_with(':') {
-        return Some(Operator::Rule { at });
-    }
-    Some(match text[..at].chars().last() {
-        Some('?' | '+' | '!') => Operator::Assign {
-            at: at - 1,
-            length: 2,
-        },
-        _ => Operator::Assign { at, length: 1 },
-    })
-}
-
-fn find_outside(text: &str, wanted: char) -> Option<usize> {
-    find_outside_any(text, &[wanted])
-}
-
-fn find_outside_any(text: &str, wanted: &[char]) -> Option<usize> {
-    let mut depth = 0usize;
-    for (at, c) in text.char_indices() {
-        match c {
-            '(' | '{' => depth += 1,
-            ')' | '}' => depth = depth.saturating_sub(1),
-            c if depth == 0 && wanted.contains(&c) => return Some(at),
-            _ => {}
-        }
-    }
-    None
 }

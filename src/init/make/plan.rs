@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use super::super::Found;
 use super::super::commands::{Class, Verdict, judge, simple_commands};
-use super::expand::Automatic;
-use super::parse::{Makefile, Node, Prerequisite, Remark};
+use super::model::{Makefile, Node, Prerequisite, Remark};
+use super::pieces::Automatic;
 use super::recipe::{ShellLine, shell_lines};
 
 /// What becomes of a target.
@@ -214,11 +214,7 @@ impl Planner<'_> {
             return Some((node.line, "make knows more prerequisites of it".into()));
         }
         let escapes = |path: &str| path.starts_with('/') || path.split('/').any(|p| p == "..");
-        if let Some(output) = job
-            .output
-            .as_deref()
-            .filter(|o| !plain_path(o) || escapes(o))
-        {
+        if let Some(output) = job.output.as_deref().filter(|o| !output_path(o)) {
             return Some((node.line, format!("`{output}` is no path for an output")));
         }
         if !job.phony && node.recipe.is_empty() {
@@ -293,7 +289,7 @@ impl Planner<'_> {
                 let reason = format!("what it makes and `{name}` lie in each other");
                 job.output = None;
                 job.fate = Fate::Make((line, reason));
-            } else if !plain_path(mine) || mine.starts_with('/') || mine.contains("..") {
+            } else if !output_path(mine) {
                 job.output = None;
             }
         }
@@ -430,7 +426,14 @@ fn whole_output(recipe: &str, name: &str) -> Result<String, String> {
     }
 }
 
-/// A path that inputs and outputs can name as it is.
+/// A path, or a glob, that `inputs` can name as it is.
 fn plain_path(path: &str) -> bool {
-    !path.is_empty() && !path.contains(['(', ')', '%', '\\', '!', '{', '}', '$', '~', ':', '\0'])
+    let special = "()%\\!{}[]$~:";
+    !path.is_empty() && !path.contains(|c: char| special.contains(c) || c.is_control())
+}
+
+/// A path of one file or directory inside the project.
+fn output_path(path: &str) -> bool {
+    let inside = !path.split('/').any(|part| ["", ".", ".."].contains(&part));
+    plain_path(path) && inside && !path.contains(['*', '?'])
 }

@@ -1,7 +1,8 @@
 //! A recipe as shell lines that forge runs. Knows nothing of targets other than the one it makes.
 
-use super::expand::{Automatic, Piece, Variables};
-use super::parse::{Node, Remark};
+use super::expand::Variables;
+use super::model::{Node, Remark};
+use super::pieces::{Automatic, Piece};
 
 /// A recipe line, ready for `run`.
 #[derive(Clone, Debug, PartialEq, Eq)]
