@@ -57,7 +57,10 @@ fn loads(text: &str) -> Result<(), String> {
     let options = LoadOptions::default();
     let loaded = load_texts(&[("", text)], &options).map_err(|problems| format!("{problems:?}"))?;
     // make's targets keep their names, those of forge's commands too; a comment says how to run them.
-    let named = |w: &&Problem| w.code().is_some_and(|c| c.to_string() == "forge::command-name");
+    let named = |w: &&Problem| {
+        w.code()
+            .is_some_and(|c| c.to_string() == "forge::command-name")
+    };
     match loaded.warnings.iter().find(|w| !named(w)) {
         None => Ok(()),
         Some(warning) => Err(format!("{warning:?}")),
@@ -151,6 +154,53 @@ fn a_directory_that_is_not_there_is_an_error() {
     assert!(
         err.starts_with("error: can't read /nowhere/at/all"),
         "{err}"
+    );
+}
+
+/// The page says what `init` writes: each of its examples is a pipeline of its own.
+#[test]
+fn every_pipeline_on_the_migration_page_loads() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/migration.md");
+    let page = fs::read_to_string(page).unwrap();
+    let blocks: Vec<&str> = page
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert!(blocks.len() > 5);
+    for block in blocks {
+        loads(block).unwrap_or_else(|error| panic!("{block}\n{error}"));
+    }
+}
+
+/// The worked example shows what `init` really makes of its Makefile.
+#[test]
+fn the_migration_pages_example_is_what_init_writes() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/migration.md");
+    let page = fs::read_to_string(page).unwrap();
+    let example = page.split("## A Makefile, step by step").nth(1).unwrap();
+    let block = |fence: &str| {
+        let rest = example.split(fence).nth(1).unwrap();
+        rest.split("```").next().unwrap().to_owned()
+    };
+    let mut found = with(&[("Makefile", block("```make\n"))]);
+    let files = ["requirements.txt", "requirements-dev.txt"];
+    found.paths.extend(files.map(str::to_owned));
+    let proposed: toml::Table = propose(&found).text.parse().unwrap();
+    let shown: toml::Table = block("```toml\n").parse().unwrap();
+    for (name, target) in shown["target"].as_table().unwrap() {
+        assert_eq!(proposed["target"].get(name), Some(target), "{name}");
+    }
+    assert_eq!(
+        proposed["pipeline"]["default"],
+        shown["pipeline"]["default"]
+    );
+    assert_eq!(
+        proposed["target"]["push"]["needs"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
     );
 }
 
