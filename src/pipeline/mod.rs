@@ -11,6 +11,7 @@ pub mod code;
 mod decode;
 pub mod discover;
 mod fields;
+pub mod glob;
 pub mod interpolate;
 pub mod keys;
 pub mod model;

@@ -1,0 +1,198 @@
+//! The content-addressed store: one file a content, named by its digest.
+//!
+//! Files come in and go out by reflink where the file system can, else by copy, never by hard link: an edit of
+//! a restored file must not reach the store. What comes out is verified against its name.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::digest::Digest;
+use super::index::open_regular;
+
+/// The blobs of one cache directory.
+#[derive(Clone, Debug)]
+pub struct Blobs {
+    root: PathBuf,
+}
+
+impl Blobs {
+    pub fn new(cache_dir: &Path) -> Self {
+        Self {
+            root: cache_dir.join("blobs"),
+        }
+    }
+
+    pub fn path(&self, digest: &Digest) -> PathBuf {
+        let name = digest.hex();
+        self.root.join(&name[..2]).join(&name[2..])
+    }
+
+    pub fn contains(&self, digest: &Digest) -> bool {
+        self.path(digest).exists()
+    }
+
+    /// Keeps some bytes.
+    ///
+    /// # Errors
+    /// The store can't be written.
+    pub fn put(&self, bytes: &[u8]) -> io::Result<Digest> {
+        let digest = Digest::of(bytes);
+        if !self.contains(&digest) {
+            let staged = self.stage()?;
+            fs::write(&staged.path, bytes)?;
+            staged.keep(&self.path(&digest))?;
+        }
+        Ok(digest)
+    }
+
+    /// Keeps a file's content; its digest and size.
+    ///
+    /// # Errors
+    /// The file can't be read or the store not written.
+    pub fn put_file(&self, path: &Path) -> io::Result<(Digest, u64)> {
+        let source = open_regular(path)?;
+        let staged = self.stage()?;
+        let (digest, size) = copy(path, source, &staged.path)?;
+        if !self.contains(&digest) {
+            staged.keep(&self.path(&digest))?;
+        }
+        Ok((digest, size))
+    }
+
+    /// The bytes of a small blob, if it is there and undamaged.
+    pub fn read(&self, digest: &Digest) -> Option<Vec<u8>> {
+        let bytes = fs::read(self.path(digest)).ok()?;
+        if Digest::of(&bytes) == *digest {
+            return Some(bytes);
+        }
+        self.remove(digest);
+        None
+    }
+
+    /// Copies a blob to a new file at `to`, which is on the workspace's file system.
+    ///
+    /// # Errors
+    /// `InvalidData` when the blob is damaged (it is removed), `NotFound` when it is missing, or what writing brings.
+    pub fn copy_out(&self, digest: &Digest, to: &Path, mode: u32) -> io::Result<()> {
+        let from = self.path(digest);
+        let source = open_regular(&from)?;
+        let (found, _) = copy(&from, source, to)?;
+        if found != *digest {
+            self.remove(digest);
+            let _ = fs::remove_file(to);
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("blob {digest:?} is damaged"),
+            ));
+        }
+        fs::set_permissions(to, Permissions::from_mode(mode & 0o7777))
+    }
+
+    pub fn remove(&self, digest: &Digest) {
+        let _ = fs::remove_file(self.path(digest));
+    }
+
+    /// A new file's path in the store's own directory, so that it can be renamed into place.
+    fn stage(&self) -> io::Result<Staged> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let directory = self.root.join("tmp");
+        fs::create_dir_all(&directory)?;
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = directory.join(format!("{}-{number}", std::process::id()));
+        Ok(Staged { path })
+    }
+}
+
+/// A file that is not yet what it will be; removed when it never gets there.
+pub struct Staged {
+    pub path: PathBuf,
+}
+
+impl Staged {
+    /// Moves it to its place.
+    pub fn keep(self, to: &Path) -> io::Result<()> {
+        match fs::rename(&self.path, to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let parent = to.parent().ok_or(error)?;
+                fs::create_dir_all(parent)?;
+                fs::rename(&self.path, to)
+            }
+            result => result,
+        }
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Copies to a new file and digests what arrived: by reflink and reading it there, else read once and written.
+fn copy(from: &Path, mut source: File, to: &Path) -> io::Result<(Digest, u64)> {
+    let _ = fs::remove_file(to);
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; 256 * 1024];
+    let mut size = 0;
+    let cloned = reflink_copy::reflink(from, to).is_ok();
+    let mut target = if cloned {
+        source = open_regular(to)?;
+        None
+    } else {
+        Some(File::options().write(true).create_new(true).open(to)?)
+    };
+    loop {
+        let read = source.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((hasher.finalize().into(), size));
+        }
+        hasher.update(&buffer[..read]);
+        size += read as u64;
+        if let Some(target) = &mut target {
+            target.write_all(&buffer[..read])?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_in_comes_out() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let blobs = Blobs::new(dir.path());
+        let file = dir.path().join("in");
+        fs::write(&file, "content").expect("written");
+        let (digest, size) = blobs.put_file(&file).expect("kept");
+        assert_eq!((digest, size), (Digest::of(b"content"), 7));
+        assert_eq!(blobs.read(&digest).as_deref(), Some(b"content".as_slice()));
+        let out = dir.path().join("out");
+        blobs.copy_out(&digest, &out, 0o750).expect("copied");
+        assert_eq!(fs::read(&out).expect("read"), b"content");
+        assert_eq!(
+            fs::metadata(&out).expect("there").permissions().mode() & 0o777,
+            0o750
+        );
+        fs::write(&out, "edited").expect("written");
+        assert!(blobs.read(&digest).is_some(), "an edit reached the store");
+    }
+
+    #[test]
+    fn a_damaged_blob_never_comes_out() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let blobs = Blobs::new(dir.path());
+        let digest = blobs.put(b"content").expect("kept");
+        fs::write(blobs.path(&digest), "c0ntent").expect("damaged");
+        let out = dir.path().join("out");
+        let error = blobs.copy_out(&digest, &out, 0o644).expect_err("refused");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(!out.exists() && !blobs.contains(&digest));
+        fs::create_dir_all(blobs.path(&digest).parent().expect("has one")).expect("made");
+        fs::write(blobs.path(&digest), "c0ntent").expect("damaged");
+        assert!(blobs.read(&digest).is_none());
+    }
+}

@@ -1,0 +1,346 @@
+//! Which content a file has, answered from its stat where that is safe.
+//!
+//! An entry says that a file with this [`Stat`] had this digest. It is *trusted* only if, when the file was read,
+//! its newer time already lay before that moment by more than the clock's tick: a file changed again
+//! within the tick could keep size and times. (Git calls such entries racy; cargo#5919 is what comes of trusting
+//! them.) The moment is the file system's own, read off a file made for it, never the wall clock.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError, RwLock};
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::digest::Digest;
+use super::stat::{Kind, Stat};
+use super::walk::with_path;
+
+/// More than any tick of a file system that keeps nanoseconds.
+const TICK: i64 = 20_000_000;
+/// Of one that keeps (at best) seconds.
+const COARSE_TICK: i64 = 2_000_000_000;
+/// How often a file that changes while it is read is read again.
+const ATTEMPTS: usize = 3;
+/// Fewer files than this are digested where they are asked for.
+const SERIAL: usize = 8;
+
+/// The files of one directory, sorted by name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Directory {
+    pub entries: Vec<(Box<str>, Stat, Digest)>,
+}
+
+/// Stat → digest for the files of the workspace; paths are relative to it.
+pub struct Index {
+    root: PathBuf,
+    /// Where the moment is read.
+    probe_dir: PathBuf,
+    directories: RwLock<HashMap<Box<str>, Directory>>,
+    /// What changed since it was loaded: written back by directory.
+    changed: Mutex<BTreeSet<Box<str>>>,
+}
+
+/// A file's content could not be told.
+#[derive(Debug)]
+pub enum Unreadable {
+    /// It changed every time it was read.
+    Changing(PathBuf),
+    Io(io::Error),
+}
+
+impl std::fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Unreadable::Changing(path) => {
+                write!(f, "{} keeps changing while it is read", path.display())
+            }
+            Unreadable::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+impl From<io::Error> for Unreadable {
+    fn from(error: io::Error) -> Self {
+        Unreadable::Io(error)
+    }
+}
+
+impl Index {
+    pub fn new(root: &Path, probe_dir: &Path, directories: HashMap<Box<str>, Directory>) -> Self {
+        Self {
+            root: root.to_path_buf(),
+            probe_dir: probe_dir.to_path_buf(),
+            directories: RwLock::new(directories),
+            changed: Mutex::default(),
+        }
+    }
+
+    /// The digest of a file that was just stat-ed, if an entry that can be trusted has it.
+    pub fn known(&self, path: &str, stat: &Stat) -> Option<Digest> {
+        let (directory, name) = split(path);
+        let directories = self
+            .directories
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let entries = &directories.get(directory)?.entries;
+        let at = entries
+            .binary_search_by(|entry| (*entry.0).cmp(name))
+            .ok()?;
+        (entries[at].1 == *stat).then_some(entries[at].2)
+    }
+
+    /// Digests of regular files that were just stat-ed, in their order; what no entry answers is read, by several
+    /// threads when there is enough of it.
+    ///
+    /// # Errors
+    /// A file can't be read, or changes all the time.
+    pub fn digests(&self, files: &[(&str, Stat)]) -> Result<Vec<Digest>, Unreadable> {
+        let mut found: Vec<Option<Digest>> = files
+            .iter()
+            .map(|(path, stat)| self.known(path, stat))
+            .collect();
+        let missing: Vec<usize> = (0..files.len()).filter(|&at| found[at].is_none()).collect();
+        if missing.is_empty() {
+            return Ok(found.into_iter().flatten().collect());
+        }
+        let moment = self.moment();
+        let read = |&at: &usize| {
+            self.read(files[at].0)
+                .map(|(stat, digest)| (at, stat, digest))
+        };
+        let read: Vec<_> = if missing.len() < SERIAL {
+            missing.iter().map(read).collect::<Result<_, _>>()?
+        } else {
+            in_pool(|| missing.par_iter().map(read).collect::<Result<_, _>>())?
+        };
+        for (at, stat, digest) in read {
+            found[at] = Some(digest);
+            self.learn(files[at].0, stat, digest, moment);
+        }
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// Keeps what is known of a file that was read after `moment`, if it can be trusted later.
+    pub fn learn(&self, path: &str, stat: Stat, digest: Digest, moment: Option<i64>) {
+        let coarse = stat.mtime % 1_000_000_000 == 0 && stat.ctime % 1_000_000_000 == 0;
+        let tick = if coarse { COARSE_TICK } else { TICK };
+        if moment.is_none_or(|moment| stat.newest() >= moment - tick) {
+            return;
+        }
+        let (directory, name) = split(path);
+        let mut directories = self
+            .directories
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let entries = &mut directories.entry(directory.into()).or_default().entries;
+        let entry = (name.into(), stat, digest);
+        match entries.binary_search_by(|entry| (*entry.0).cmp(name)) {
+            Ok(at) => entries[at] = entry,
+            Err(at) => entries.insert(at, entry),
+        }
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        if !changed.contains(directory) {
+            changed.insert(directory.into());
+        }
+    }
+
+    /// The file system's clock, nanoseconds since 1970; none where nothing can be written, and then nothing new is trusted.
+    pub fn moment(&self) -> Option<i64> {
+        let probe = self
+            .probe_dir
+            .join(format!("moment-{}", std::process::id()));
+        let stat = fs::create_dir_all(&self.probe_dir)
+            .and_then(|()| File::create(&probe))
+            .and_then(|file| file.metadata())
+            .map(|metadata| Stat::from(&metadata).mtime);
+        let _ = fs::remove_file(&probe);
+        stat.ok()
+    }
+
+    /// The directories that learned something since the last call, with all that is known of them.
+    pub fn take_changed(&self) -> Vec<(Box<str>, Directory)> {
+        let changed =
+            std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner));
+        let directories = self
+            .directories
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let known = |path: Box<str>| {
+            directories
+                .get(&path)
+                .cloned()
+                .map(|directory| (path, directory))
+        };
+        changed.into_iter().filter_map(known).collect()
+    }
+
+    pub fn has_changed(&self) -> bool {
+        !self
+            .changed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
+    }
+
+    /// A copy of everything, for the snapshot.
+    pub fn directories(&self) -> HashMap<Box<str>, Directory> {
+        self.directories
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Reads a file's content: stat, read, stat again.
+    fn read(&self, path: &str) -> Result<(Stat, Digest), Unreadable> {
+        let path = self.root.join(path);
+        for _ in 0..ATTEMPTS {
+            let (stat, digest, after) = hash(&path).map_err(|error| with_path(error, &path))?;
+            if stat == after {
+                return Ok((stat, digest));
+            }
+        }
+        Err(Unreadable::Changing(path))
+    }
+}
+
+fn hash(path: &Path) -> io::Result<(Stat, Digest, Stat)> {
+    let mut file = open_regular(path)?;
+    let before = Stat::from(&file.metadata()?);
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; (before.size as usize + 1).clamp(1, 256 * 1024)];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            read => hasher.update(&buffer[..read]),
+        };
+    }
+    let after = Stat::from(&file.metadata()?);
+    Ok((before, hasher.finalize().into(), after))
+}
+
+/// Opens a regular file: never through a link that took its place, and without waiting on a pipe.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)?;
+    if Stat::from(&file.metadata()?).kind() != Kind::File {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a regular file",
+        ));
+    }
+    Ok(file)
+}
+
+/// Runs work on the pool for digests from any thread, without that thread becoming a worker of the pool.
+pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    super::pool().install(work)
+}
+
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Bed {
+        dir: tempfile::TempDir,
+        index: Index,
+    }
+
+    fn bed() -> Bed {
+        let dir = tempfile::tempdir().expect("a directory");
+        let index = Index::new(dir.path(), &dir.path().join("probe"), HashMap::new());
+        Bed { dir, index }
+    }
+
+    impl Bed {
+        fn write(&self, text: &str) -> Stat {
+            fs::write(self.dir.path().join("f"), text).expect("written");
+            self.stat()
+        }
+
+        fn stat(&self) -> Stat {
+            Stat::from(&fs::symlink_metadata(self.dir.path().join("f")).expect("there"))
+        }
+
+        fn digest(&self) -> Digest {
+            self.index.digests(&[("f", self.stat())]).expect("read")[0]
+        }
+
+        /// Until a file written before is older than the tick.
+        fn settle(&self) {
+            let newest = self.stat().newest();
+            while self.index.moment().expect("a moment") - TICK <= newest {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    #[test]
+    fn same_size_edits_in_one_tick_are_never_missed() {
+        let bed = bed();
+        for round in 0..1000 {
+            let text = format!("{round:04}");
+            bed.write(&text);
+            assert_eq!(bed.digest(), Digest::of(text.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn a_settled_file_is_answered_from_its_stat() {
+        let bed = bed();
+        bed.write("old");
+        bed.digest();
+        assert_eq!(
+            bed.index.known("f", &bed.stat()),
+            None,
+            "too young to trust"
+        );
+        bed.settle();
+        bed.digest();
+        assert_eq!(bed.index.known("f", &bed.stat()), Some(Digest::of(b"old")));
+        let changed = bed.write("new");
+        assert_eq!(bed.index.known("f", &changed), None);
+    }
+
+    #[test]
+    fn an_old_file_put_back_with_its_old_time_is_seen() {
+        let bed = bed();
+        bed.write("old");
+        bed.settle();
+        bed.digest();
+        let times = fs::FileTimes::new().set_modified(
+            fs::metadata(bed.dir.path().join("f"))
+                .expect("there")
+                .modified()
+                .expect("kept"),
+        );
+        bed.write("new");
+        let file = File::options()
+            .write(true)
+            .open(bed.dir.path().join("f"))
+            .expect("opens");
+        file.set_times(times).expect("set");
+        assert_eq!(bed.digest(), Digest::of(b"new"));
+    }
+
+    #[test]
+    fn without_a_place_for_the_moment_nothing_is_trusted() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::write(dir.path().join("f"), "x").expect("written");
+        let index = Index::new(dir.path(), Path::new("/proc/nowhere"), HashMap::new());
+        let stat = Stat::from(&fs::symlink_metadata(dir.path().join("f")).expect("there"));
+        index.digests(&[("f", stat)]).expect("read");
+        assert_eq!(index.known("f", &stat), None);
+    }
+}

@@ -1,0 +1,427 @@
+//! Which files are a target's inputs: patterns against what the walk found.
+//!
+//! Never inputs are `.git`, the cache directory, the pipeline files (unless one is named), and whatever a target makes:
+//! outputs of needed targets count as *their* outputs, those of others must not be picked up by accident.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
+
+use super::index::{Index, Unreadable};
+use super::key::{Preimage, Section, Value};
+use super::manifest::{Manifest, Node};
+use super::stat::{Kind, Stat};
+use super::walk::{Listing, Tree, Walker, is_within, join};
+use crate::pipeline::glob::{Glob, has_wildcard};
+use crate::pipeline::model::{Target, TargetId, Workspace};
+
+/// Which target makes which path.
+pub struct Claims {
+    literals: HashMap<String, TargetId>,
+    globs: Vec<(Glob, TargetId)>,
+}
+
+impl Claims {
+    pub fn of(ws: &Workspace) -> Self {
+        let mut claims = Self {
+            literals: HashMap::new(),
+            globs: Vec::new(),
+        };
+        for target in &ws.targets {
+            for output in &target.outputs {
+                if output.literal {
+                    claims.literals.insert(output.pattern.clone(), target.id);
+                } else {
+                    claims.globs.push((Glob::new(&output.pattern), target.id));
+                }
+            }
+        }
+        claims
+    }
+
+    /// Paths that a walk needn't enter.
+    pub fn literal_paths(&self) -> impl Iterator<Item = String> + '_ {
+        self.literals.keys().cloned()
+    }
+
+    fn by_glob(&self, path: &str) -> Option<TargetId> {
+        self.globs
+            .iter()
+            .find(|(glob, _)| glob.matches(path))
+            .map(|(_, id)| *id)
+    }
+
+    fn owner(&self, path: &str) -> Option<TargetId> {
+        let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
+        let literal = parents
+            .chain([path])
+            .find_map(|path| self.literals.get(path));
+        literal.copied().or_else(|| self.by_glob(path))
+    }
+}
+
+/// The input patterns of one target, ready to match.
+pub struct Spec {
+    id: TargetId,
+    /// Every file below this directory, those of members aside.
+    everything: Option<(String, Vec<String>)>,
+    globs: Vec<Glob>,
+    excludes: Vec<Exclude>,
+    literals: Vec<String>,
+    /// Where to walk.
+    pub bases: Vec<String>,
+}
+
+enum Exclude {
+    Tree(String),
+    Glob(Glob),
+}
+
+impl Exclude {
+    fn matches(&self, path: &str) -> bool {
+        match self {
+            Exclude::Tree(tree) => is_within(path, tree),
+            Exclude::Glob(glob) => glob.matches(path),
+        }
+    }
+}
+
+impl Spec {
+    pub fn of(ws: &Workspace, target: &Target) -> Self {
+        let project = ws.project(target.project);
+        let patterns = target.inputs.as_deref().unwrap_or_default();
+        let excludes = patterns
+            .iter()
+            .filter(|pattern| pattern.exclude)
+            .map(|pattern| {
+                if has_wildcard(&pattern.pattern) {
+                    Exclude::Glob(Glob::new(&pattern.pattern))
+                } else {
+                    Exclude::Tree(pattern.pattern.clone())
+                }
+            });
+        let mut included = patterns
+            .iter()
+            .filter(|pattern| !pattern.exclude)
+            .peekable();
+        // Nothing but exclusions: everything else.
+        let all = target.inputs.is_none() || (!patterns.is_empty() && included.peek().is_none());
+        let (literal, globs): (Vec<_>, Vec<_>) = included.partition(|pattern| pattern.literal);
+        let globs: Vec<Glob> = globs
+            .iter()
+            .map(|pattern| Glob::new(&pattern.pattern))
+            .collect();
+        let mut bases: BTreeSet<String> = globs.iter().flat_map(Glob::bases).collect();
+        let everything = all.then(|| {
+            bases.insert(project.dir.clone());
+            let members = ws.projects.iter().map(|project| project.dir.clone());
+            let inner = members.filter(|dir| *dir != project.dir && is_within(dir, &project.dir));
+            (project.dir.clone(), inner.collect())
+        });
+        Self {
+            id: target.id,
+            everything,
+            globs,
+            excludes: excludes.collect(),
+            literals: literal
+                .iter()
+                .map(|pattern| pattern.pattern.clone())
+                .collect(),
+            bases: bases.into_iter().collect(),
+        }
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        let everything = self.everything.as_ref().is_some_and(|(dir, members)| {
+            is_within(path, dir) && !members.iter().any(|member| is_within(path, member))
+        });
+        (everything || self.globs.iter().any(|glob| glob.matches(path))) && !self.excluded(path)
+    }
+
+    fn excluded(&self, path: &str) -> bool {
+        self.excludes.iter().any(|exclude| exclude.matches(path))
+    }
+}
+
+/// A file that is an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// What it is called in the key: its path, or (reached through a link) the link's path and the rest.
+    pub name: String,
+    /// Where it is, relative to the workspace.
+    pub path: String,
+    pub stat: Stat,
+}
+
+/// All inputs of a target at one moment. Two equal ones: nothing changed in between.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// Sorted by name.
+    pub files: Vec<File>,
+    pub links: Vec<(String, String, Stat)>,
+    /// Literal paths where nothing is.
+    pub absent: Vec<String>,
+}
+
+/// Why inputs can't be told.
+#[derive(Debug)]
+pub enum InputError {
+    /// A name that isn't UTF-8 where a pattern would match it.
+    Name(String),
+    Unreadable(Unreadable),
+}
+
+impl std::fmt::Display for InputError {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            InputError::Name(name) => write!(f, "the name of the input {name} isn't UTF-8"),
+            InputError::Unreadable(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<io::Error> for InputError {
+    fn from(error: io::Error) -> Self {
+        InputError::Unreadable(error.into())
+    }
+}
+
+impl From<Unreadable> for InputError {
+    fn from(error: Unreadable) -> Self {
+        InputError::Unreadable(error)
+    }
+}
+
+/// Finds inputs in one workspace.
+pub struct Finder<'a> {
+    pub root: &'a Path,
+    /// Of the cache, relative to the workspace, if it lies in it.
+    pub cache_dir: Option<&'a str>,
+    pub ws: &'a Workspace,
+    pub claims: &'a Claims,
+}
+
+impl Finder<'_> {
+    /// The inputs of a target in a walk that holds its bases.
+    ///
+    /// # Errors
+    /// A name that can't be declared, an unreadable directory.
+    pub fn find(&self, spec: &Spec, tree: &Tree) -> Result<Inputs, InputError> {
+        let mut inputs = Inputs::default();
+        let mut entered: Vec<&str> = Vec::new();
+        for base in &spec.bases {
+            if !entered.iter().any(|outer| is_within(base, outer)) {
+                entered.push(base);
+                self.visit(spec, tree, base, &mut inputs)?;
+            }
+        }
+        for literal in &spec.literals {
+            self.add_literal(spec, literal, &mut inputs)?;
+        }
+        inputs.files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        inputs.files.dedup_by(|a, b| a.name == b.name);
+        inputs.links.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        inputs.links.dedup_by(|a, b| a.0 == b.0);
+        Ok(inputs)
+    }
+
+    fn visit(
+        &self,
+        spec: &Spec,
+        tree: &Tree,
+        directory: &str,
+        inputs: &mut Inputs,
+    ) -> Result<(), InputError> {
+        let mut waiting = vec![directory.to_owned()];
+        while let Some(directory) = waiting.pop() {
+            let Some(listing) = tree.directory(&directory) else {
+                continue;
+            };
+            self.check_names(spec, listing, &directory)?;
+            for (name, stat) in &listing.files {
+                let path = join(&directory, name);
+                if spec.matches(&path)
+                    && !self.is_pipeline_file(&path)
+                    && self.claims.by_glob(&path).is_none()
+                {
+                    self.add(path, *stat, inputs)?;
+                }
+            }
+            waiting.extend(
+                listing
+                    .directories
+                    .iter()
+                    .map(|name| join(&directory, name)),
+            );
+        }
+        Ok(())
+    }
+
+    fn check_names(
+        &self,
+        spec: &Spec,
+        listing: &Listing,
+        directory: &str,
+    ) -> Result<(), InputError> {
+        let mut names = listing.unreadable.iter().map(|name| join(directory, name));
+        match names.find(|path| spec.matches(path)) {
+            Some(path) => Err(InputError::Name(path)),
+            None => Ok(()),
+        }
+    }
+
+    fn is_pipeline_file(&self, path: &str) -> bool {
+        path.ends_with(".toml") && self.ws.files.iter().any(|file| file.name == path)
+    }
+
+    fn add_literal(
+        &self,
+        spec: &Spec,
+        literal: &str,
+        inputs: &mut Inputs,
+    ) -> Result<(), InputError> {
+        let Ok(metadata) = fs::symlink_metadata(self.root.join(literal)) else {
+            inputs.absent.push(literal.to_owned());
+            return Ok(());
+        };
+        if !metadata.is_dir() {
+            return self.add(literal.to_owned(), Stat::from(&metadata), inputs);
+        }
+        for (path, stat) in self.everything_below(literal)? {
+            if !spec.excluded(&path) && self.claims.owner(&path) != Some(spec.id) {
+                self.add(path, stat, inputs)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A file, or a link and what is behind it.
+    fn add(&self, path: String, stat: Stat, inputs: &mut Inputs) -> Result<(), InputError> {
+        match stat.kind() {
+            Kind::File => inputs.files.push(File {
+                name: path.clone(),
+                path,
+                stat,
+            }),
+            Kind::Link => self.add_link(path, stat, inputs)?,
+            Kind::Directory | Kind::Other => {}
+        }
+        Ok(())
+    }
+
+    fn add_link(&self, path: String, stat: Stat, inputs: &mut Inputs) -> Result<(), InputError> {
+        let full = self.root.join(&path);
+        let to = fs::read_link(&full)?;
+        let to = to.to_str().ok_or_else(|| InputError::Name(path.clone()))?;
+        inputs.links.push((path.clone(), to.to_owned(), stat));
+        let Some(behind) = self.inside(&full) else {
+            return Ok(());
+        };
+        let metadata = fs::symlink_metadata(self.root.join(&behind))?;
+        if metadata.is_file() {
+            inputs.files.push(File {
+                name: format!("{path} -> {to}"),
+                path: behind,
+                stat: Stat::from(&metadata),
+            });
+        } else if metadata.is_dir() && !behind.is_empty() && !is_within(&path, &behind) {
+            for (found, stat) in self.everything_below(&behind)? {
+                if stat.kind() == Kind::File {
+                    let rest = found.strip_prefix(&*behind).unwrap_or(&found);
+                    inputs.files.push(File {
+                        name: format!("{path}{rest}"),
+                        path: found.clone(),
+                        stat,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a link ends, relative to the workspace, if that lies in it and exists.
+    fn inside(&self, link: &Path) -> Option<String> {
+        let real = fs::canonicalize(link).ok()?;
+        let root: PathBuf = fs::canonicalize(self.root).ok()?;
+        let inside = real.strip_prefix(root).ok()?.to_str()?.to_owned();
+        (!self
+            .cache_dir
+            .is_some_and(|cache| is_within(&inside, cache)))
+        .then_some(inside)
+    }
+
+    /// Files and links below a directory, git-ignored or not; links aren't followed.
+    fn everything_below(&self, directory: &str) -> Result<Vec<(String, Stat)>, InputError> {
+        let mut found = Vec::new();
+        let mut walk = WalkDir::new(self.root.join(directory)).into_iter();
+        while let Some(entry) = walk.next() {
+            let entry = entry.map_err(io::Error::from)?;
+            let inside = entry.path().strip_prefix(self.root).unwrap_or(entry.path());
+            let path = inside
+                .to_str()
+                .ok_or_else(|| InputError::Name(inside.display().to_string()))?;
+            if entry.file_type().is_dir() {
+                if entry.file_name() == ".git" || self.cache_dir == Some(path) {
+                    walk.skip_current_dir();
+                }
+                continue;
+            }
+            let metadata = entry.metadata().map_err(io::Error::from)?;
+            found.push((path.to_owned(), Stat::from(&metadata)));
+        }
+        Ok(found)
+    }
+}
+
+/// Writes the inputs into a key.
+///
+/// # Errors
+/// A file can't be read.
+pub fn describe(inputs: &Inputs, index: &Index, preimage: &mut Preimage) -> Result<(), Unreadable> {
+    let stats: Vec<_> = inputs
+        .files
+        .iter()
+        .map(|file| (file.path.as_str(), file.stat))
+        .collect();
+    let digests = index.digests(&stats)?;
+    for (file, digest) in inputs.files.iter().zip(digests) {
+        let value = Value::File {
+            executable: file.stat.executable(),
+            digest,
+        };
+        preimage.add(Section::Input, &file.name, &value);
+    }
+    for (path, to, _) in &inputs.links {
+        preimage.add(Section::Input, path, &Value::Link(to.clone()));
+    }
+    for path in &inputs.absent {
+        preimage.add(Section::Input, path, &Value::Absent);
+    }
+    Ok(())
+}
+
+/// Writes those outputs of a target that is needed indirectly, which the patterns pick up, into a key.
+pub fn describe_indirect(
+    spec: &Spec,
+    manifest: &Manifest,
+    walker: &Walker,
+    preimage: &mut Preimage,
+) {
+    for entry in &manifest.entries {
+        if !spec.matches(&entry.path) || walker.is_ignored(&entry.path) {
+            continue;
+        }
+        let value = match &entry.node {
+            Node::File { digest, mode, .. } => Value::File {
+                executable: mode & 0o100 != 0,
+                digest: *digest,
+            },
+            Node::Link { to } => Value::Link(to.clone()),
+            Node::Directory { .. } => continue,
+        };
+        preimage.add(Section::Input, &entry.path, &value);
+    }
+}

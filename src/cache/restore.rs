@@ -1,0 +1,466 @@
+//! What a target made, from the store onto the disk.
+//!
+//! Nothing is ever written through a link, outside the workspace, or halfway: contents are verified in a file aside and
+//! renamed into place. What is on disk is judged by what it is, not by a note that it was restored, so a restore that
+//! was killed anywhere is simply done again.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File, FileTimes, Permissions};
+use std::io;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rayon::prelude::*;
+
+use super::blobs::{Blobs, Staged};
+use super::index::{Index, Unreadable, in_pool};
+use super::manifest::{Entry, Manifest, Node};
+use super::stat::{Kind, Stat};
+use super::walk::with_path;
+
+/// A place to restore to.
+pub struct Place<'a> {
+    pub root: &'a Path,
+    pub cache_dir: &'a Path,
+    pub blobs: &'a Blobs,
+    pub index: &'a Index,
+}
+
+/// Why outputs weren't put back. Whatever it is, running the target is the answer.
+#[derive(Debug)]
+pub enum RestoreError {
+    /// A blob is missing or damaged.
+    Lost(String),
+    /// Something is in the way, or the entry names a path that it must not write.
+    Refused(String),
+    Io(io::Error),
+}
+
+impl std::fmt::Display for RestoreError {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            RestoreError::Lost(path) => write!(f, "the cache has lost the content of {path}"),
+            RestoreError::Refused(why) => f.write_str(why),
+            RestoreError::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<io::Error> for RestoreError {
+    fn from(error: io::Error) -> Self {
+        RestoreError::Io(error)
+    }
+}
+
+impl From<Unreadable> for RestoreError {
+    fn from(error: Unreadable) -> Self {
+        RestoreError::Io(io::Error::other(error.to_string()))
+    }
+}
+
+impl Place<'_> {
+    /// Whether everything in the manifest is on disk as it says.
+    ///
+    /// # Errors
+    /// A file that is there can't be read.
+    pub fn is_intact(&self, manifest: &Manifest) -> Result<bool, Unreadable> {
+        let mut files = Vec::new();
+        for entry in &manifest.entries {
+            match self.look(entry) {
+                Look::Different => return Ok(false),
+                Look::Same => {}
+                Look::Content(stat, digest) => match self.index.known(&entry.path, &stat) {
+                    Some(known) if known == digest => {}
+                    Some(_) => return Ok(false),
+                    None => files.push((entry.path.as_str(), stat, digest)),
+                },
+            }
+        }
+        let stats: Vec<_> = files.iter().map(|(path, stat, _)| (*path, *stat)).collect();
+        let digests = self.index.digests(&stats)?;
+        Ok(files
+            .iter()
+            .zip(digests)
+            .all(|((_, _, wanted), found)| *wanted == found))
+    }
+
+    /// Makes the disk be what the manifest says and removes what only `previous` (what the target made last time)
+    /// names; how many paths it touched.
+    ///
+    /// # Errors
+    /// See [`RestoreError`]; some of the outputs may be there by then.
+    pub fn restore(
+        &self,
+        manifest: &Manifest,
+        previous: Option<&Manifest>,
+    ) -> Result<usize, RestoreError> {
+        check_paths(manifest)?;
+        let mut touched = self.remove_except(previous, manifest)?;
+        let wrong = self.differing(manifest)?;
+        touched += wrong.len();
+        let mut made = Made::default();
+        let (directories, others): (Vec<&Entry>, Vec<&Entry>) = wrong
+            .into_iter()
+            .partition(|entry| matches!(entry.node, Node::Directory { .. }));
+        for entry in &directories {
+            self.make_directory(&entry.path, manifest, &mut made)?;
+        }
+        for entry in &others {
+            if let Some((parent, _)) = entry.path.rsplit_once('/') {
+                self.make_directory(parent, manifest, &mut made)?;
+            }
+        }
+        let write = |entry: &&Entry| self.write(entry, manifest);
+        if others.len() < 8 {
+            others.iter().try_for_each(write)?;
+        } else {
+            in_pool(|| others.par_iter().try_for_each(write))?;
+        }
+        self.set_modes(manifest, &directories, &made)?;
+        Ok(touched)
+    }
+
+    /// Removes what the manifest names (and is still of that kind), with the directories that are empty then; how many paths.
+    ///
+    /// # Errors
+    /// Something can't be removed.
+    pub fn remove(&self, manifest: &Manifest) -> Result<usize, RestoreError> {
+        self.remove_except(Some(manifest), &Manifest::default())
+    }
+
+    fn remove_except(
+        &self,
+        previous: Option<&Manifest>,
+        keep: &Manifest,
+    ) -> Result<usize, RestoreError> {
+        let mut removed = 0;
+        let entries = previous.map_or(&[][..], |previous| &previous.entries);
+        // Backwards: what is in a directory before the directory.
+        for entry in entries.iter().rev() {
+            if keep.get(&entry.path).is_some()
+                || !is_plain(&entry.path)
+                || self.leads_out(&entry.path)
+            {
+                continue;
+            }
+            let path = self.root.join(&entry.path);
+            let result = match (&entry.node, fs::symlink_metadata(&path)) {
+                (_, Err(_)) => continue,
+                (Node::Directory { .. }, Ok(found)) if found.is_dir() => fs::remove_dir(&path),
+                (Node::File { .. } | Node::Link { .. }, Ok(found)) if !found.is_dir() => {
+                    fs::remove_file(&path)
+                }
+                _ => continue,
+            };
+            match result {
+                Ok(()) => removed += 1,
+                // Somebody else's files are in it.
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                Err(error) => return Err(with_path(error, &path).into()),
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Whether a directory on the way to a path is a link.
+    fn leads_out(&self, path: &str) -> bool {
+        let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
+        parents.into_iter().any(|parent| {
+            fs::symlink_metadata(self.root.join(parent)).is_ok_and(|metadata| metadata.is_symlink())
+        })
+    }
+
+    fn differing<'m>(&self, manifest: &'m Manifest) -> Result<Vec<&'m Entry>, RestoreError> {
+        let mut wrong = Vec::new();
+        let mut unknown = Vec::new();
+        let mut replaced: HashSet<&str> = HashSet::new();
+        for entry in &manifest.entries {
+            // Below a directory that isn't one (any more), everything is to be made.
+            let below = entry
+                .path
+                .rsplit_once('/')
+                .is_some_and(|(parent, _)| replaced.contains(parent));
+            match self.look(entry) {
+                Look::Same if !below => {}
+                Look::Content(stat, digest) if !below => unknown.push((entry, stat, digest)),
+                _ => {
+                    if matches!(entry.node, Node::Directory { .. })
+                        && !self.root.join(&entry.path).is_dir()
+                    {
+                        replaced.insert(&entry.path);
+                    }
+                    wrong.push(entry);
+                }
+            }
+        }
+        let stats: Vec<_> = unknown
+            .iter()
+            .map(|(entry, stat, _)| (entry.path.as_str(), *stat))
+            .collect();
+        let digests = self.index.digests(&stats)?;
+        let edited = unknown
+            .iter()
+            .zip(digests)
+            .filter(|((_, _, wanted), found)| wanted != found);
+        wrong.extend(edited.map(|((entry, _, _), _)| *entry));
+        Ok(wrong)
+    }
+
+    fn look(&self, entry: &Entry) -> Look {
+        let path = self.root.join(&entry.path);
+        let Ok(metadata) = fs::symlink_metadata(&path) else {
+            return Look::Different;
+        };
+        let stat = Stat::from(&metadata);
+        match (&entry.node, stat.kind()) {
+            (Node::Directory { mode }, Kind::Directory) if stat.mode & 0o7777 == *mode => {
+                Look::Same
+            }
+            (Node::Link { to }, Kind::Link)
+                if fs::read_link(&path).is_ok_and(|found| found == Path::new(to)) =>
+            {
+                Look::Same
+            }
+            (
+                Node::File {
+                    digest, size, mode, ..
+                },
+                Kind::File,
+            ) if stat.size == *size && stat.mode & 0o7777 == *mode => Look::Content(stat, *digest),
+            _ => Look::Different,
+        }
+    }
+
+    /// Makes a directory and those above it; a link or file in its place goes only where the manifest has the directory.
+    fn make_directory(
+        &self,
+        directory: &str,
+        manifest: &Manifest,
+        made: &mut Made,
+    ) -> Result<(), RestoreError> {
+        let mut path = String::new();
+        for name in directory.split('/') {
+            path = super::walk::join(&path, name);
+            if !made.checked.insert(path.clone()) {
+                continue;
+            }
+            let full = self.root.join(&path);
+            match fs::symlink_metadata(&full) {
+                Ok(found) if found.is_dir() => self.open_up(&path, &full, &found, made)?,
+                Ok(_) if matches!(manifest.get(&path), Some(Node::Directory { .. })) => {
+                    fs::remove_file(&full).map_err(|error| with_path(error, &full))?;
+                    fs::create_dir(&full).map_err(|error| with_path(error, &full))?;
+                    made.new.insert(path.clone(), 0o755);
+                }
+                Ok(_) => {
+                    return Err(RestoreError::Refused(format!(
+                        "{path} is in the way: it is no directory, and nothing is written through a link"
+                    )));
+                }
+                Err(_) => {
+                    fs::create_dir(&full).map_err(|error| with_path(error, &full))?;
+                    made.new.insert(path.clone(), 0o755);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A read-only directory is made writable until everything is in it.
+    fn open_up(
+        &self,
+        path: &str,
+        full: &Path,
+        found: &fs::Metadata,
+        made: &mut Made,
+    ) -> Result<(), RestoreError> {
+        let mode = found.permissions().mode() & 0o7777;
+        if mode & 0o700 != 0o700 {
+            fs::set_permissions(full, Permissions::from_mode(mode | 0o700))
+                .map_err(|error| with_path(error, full))?;
+            made.new.insert(path.to_owned(), mode);
+        }
+        Ok(())
+    }
+
+    fn write(&self, entry: &Entry, manifest: &Manifest) -> Result<(), RestoreError> {
+        let to = self.root.join(&entry.path);
+        if fs::symlink_metadata(&to).is_ok_and(|found| found.is_dir()) {
+            fs::remove_dir(&to).map_err(|_| {
+                RestoreError::Refused(format!(
+                    "{} is a directory that holds other files; remove it",
+                    entry.path
+                ))
+            })?;
+        }
+        match &entry.node {
+            Node::Directory { .. } => Ok(()),
+            Node::Link { to: target } => {
+                let staged = self.stage(&to)?;
+                symlink(target, &staged.path).map_err(|error| with_path(error, &staged.path))?;
+                Ok(staged.keep(&to)?)
+            }
+            Node::File {
+                digest,
+                mode,
+                mtime,
+                ..
+            } => {
+                let mut staged = self.stage(&to)?;
+                if let Err(error) = self.blobs.copy_out(digest, &staged.path, *mode) {
+                    return Err(match error.kind() {
+                        io::ErrorKind::NotFound | io::ErrorKind::InvalidData => {
+                            RestoreError::Lost(entry.path.clone())
+                        }
+                        _ => with_path(error, &staged.path).into(),
+                    });
+                }
+                if has_bytecode(&entry.path, manifest) {
+                    set_mtime(&staged.path, *mtime)?;
+                } else {
+                    self.drop_bytecode(&entry.path);
+                }
+                if let Err(error) = fs::rename(&staged.path, &to) {
+                    if error.kind() != io::ErrorKind::CrossesDevices {
+                        return Err(with_path(error, &to).into());
+                    }
+                    let beside = to.with_file_name(format!(".forge-{}", std::process::id()));
+                    fs::copy(&staged.path, &beside).map_err(|error| with_path(error, &beside))?;
+                    staged = Staged { path: beside };
+                    fs::rename(&staged.path, &to).map_err(|error| with_path(error, &to))?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn stage(&self, to: &Path) -> Result<Staged, RestoreError> {
+        let directory = self.cache_dir.join("tmp");
+        fs::create_dir_all(&directory).map_err(|error| with_path(error, &directory))?;
+        let name = format!(
+            "{}-{}",
+            std::process::id(),
+            blake3::hash(to.as_os_str().as_encoded_bytes()).to_hex()
+        );
+        let path = directory.join(name);
+        let _ = fs::remove_file(&path);
+        Ok(Staged { path })
+    }
+
+    /// Python takes a compiled file for current when its source has the same size and second (cpython#121376): what
+    /// was compiled from another version must go.
+    fn drop_bytecode(&self, path: &str) {
+        let Some(stem) = path.strip_suffix(".py") else {
+            return;
+        };
+        let source = self.root.join(stem);
+        let (Some(parent), Some(stem)) = (
+            source.parent(),
+            source.file_name().and_then(|name| name.to_str()),
+        ) else {
+            return;
+        };
+        let Ok(entries) = fs::read_dir(parent.join("__pycache__")) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let ours = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(stem))
+                .is_some_and(|rest| rest.starts_with('.') && rest.ends_with(".pyc"));
+            if ours {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    fn set_modes(
+        &self,
+        manifest: &Manifest,
+        directories: &[&Entry],
+        made: &Made,
+    ) -> Result<(), RestoreError> {
+        let mut modes: BTreeMap<&str, u32> = made
+            .new
+            .iter()
+            .map(|(path, mode)| (path.as_str(), *mode))
+            .collect();
+        modes.extend(directories.iter().map(|entry| (entry.path.as_str(), 0)));
+        for (path, mode) in modes.iter_mut() {
+            if let Some(Node::Directory { mode: wanted }) = manifest.get(path) {
+                *mode = *wanted;
+            }
+        }
+        // Backwards: what is in a directory before the directory becomes read-only.
+        for (path, mode) in modes.into_iter().rev() {
+            let full = self.root.join(path);
+            fs::set_permissions(&full, Permissions::from_mode(mode))
+                .map_err(|error| with_path(error, &full))?;
+        }
+        Ok(())
+    }
+}
+
+/// What a path is, compared with what it should be.
+enum Look {
+    Same,
+    /// Of the right kind, size and mode: the content decides.
+    Content(Stat, super::digest::Digest),
+    Different,
+}
+
+/// What a restore has done with directories.
+#[derive(Default)]
+struct Made {
+    /// Those that are real directories.
+    checked: HashSet<String>,
+    /// New ones and those made writable, with the mode they get in the end.
+    new: BTreeMap<String, u32>,
+}
+
+fn has_bytecode(path: &str, manifest: &Manifest) -> bool {
+    let Some(stem) = path.strip_suffix(".py") else {
+        return false;
+    };
+    let (directory, name) = stem.rsplit_once('/').unwrap_or(("", stem));
+    let prefix = super::walk::join(directory, &format!("__pycache__/{name}."));
+    let at = manifest
+        .entries
+        .partition_point(|entry| *entry.path < *prefix);
+    manifest
+        .entries
+        .get(at)
+        .is_some_and(|entry| entry.path.starts_with(&prefix))
+}
+
+fn set_mtime(path: &PathBuf, mtime: i64) -> io::Result<()> {
+    let since = Duration::from_nanos(mtime.unsigned_abs());
+    let time: SystemTime = if mtime < 0 {
+        UNIX_EPOCH - since
+    } else {
+        UNIX_EPOCH + since
+    };
+    let file = File::open(path)?;
+    file.set_times(FileTimes::new().set_modified(time))
+}
+
+/// Whether a path stays where it is put: relative, no `..`, nothing odd.
+fn is_plain(path: &str) -> bool {
+    !path.is_empty()
+        && !path.contains('\0')
+        && Path::new(path)
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)))
+}
+
+fn check_paths(manifest: &Manifest) -> Result<(), RestoreError> {
+    match manifest.entries.iter().find(|entry| !is_plain(&entry.path)) {
+        Some(entry) => Err(RestoreError::Refused(format!(
+            "the cache entry names {:?}, which lies outside the workspace",
+            entry.path
+        ))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,546 @@
+//! What is on disk below the workspace: one walk for all targets.
+//!
+//! A walk lists directories level by level, the directories of one level in parallel, and stats every file
+//! that git doesn't ignore. Knows nothing of targets: which files are whose inputs is
+//! [`super::inputs`]'s question, what they hold [`super::index`]'s.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, OnceLock};
+
+use ignore::Match;
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use rayon::prelude::*;
+
+use super::gitindex::{self, Tracked};
+use super::stat::Stat;
+
+/// How many directories are listed by one thread before others are asked to help.
+const SERIAL: usize = 16;
+
+/// One directory: what git doesn't ignore, sorted by name.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Files and symbolic links.
+    pub files: Vec<(Box<str>, Stat)>,
+    pub directories: Vec<Box<str>>,
+    /// Names that aren't UTF-8, made readable: nobody can declare them, so a target that would match one is refused.
+    pub unreadable: Vec<String>,
+}
+
+/// The listed directories, by path relative to the workspace.
+#[derive(Default)]
+pub struct Tree {
+    directories: HashMap<Box<str>, Listing>,
+}
+
+impl Tree {
+    pub fn directory(&self, path: &str) -> Option<&Listing> {
+        self.directories.get(path)
+    }
+}
+
+/// Lists directories as git sees them.
+pub struct Walker {
+    root: PathBuf,
+    repository: Option<Repository>,
+    /// Paths that are never listed: the cache directory, what targets make.
+    skip: Vec<Box<str>>,
+    /// The rules that hold at the workspace's root.
+    rules: Option<Arc<Rules>>,
+    tracked: OnceLock<Tracked>,
+}
+
+struct Repository {
+    /// The workspace's directory relative to the repository's top, with a `/` at its end; empty at the top.
+    prefix: String,
+    top: PathBuf,
+    /// Where `index` lies: differs per worktree.
+    git_dir: PathBuf,
+    /// Where `info/exclude` lies.
+    common_dir: PathBuf,
+}
+
+/// The ignore file of a directory and, below it in rank, those of the directories above.
+struct Rules {
+    /// None inside an ignored directory that holds tracked files: all the others in it are ignored, and git lets
+    /// no ignore file in there say otherwise.
+    file: Option<Gitignore>,
+    above: Option<Arc<Rules>>,
+}
+
+impl Walker {
+    /// `skip` holds workspace-relative paths.
+    pub fn new(root: &Path, skip: impl IntoIterator<Item = String>) -> Self {
+        let mut skip: Vec<Box<str>> = skip.into_iter().map(String::into_boxed_str).collect();
+        skip.sort_unstable();
+        let mut walker = Self {
+            root: root.to_path_buf(),
+            repository: Repository::find(root),
+            skip,
+            rules: None,
+            tracked: OnceLock::new(),
+        };
+        walker.rules = walker.rules_above();
+        walker
+    }
+
+    /// Everything below the given directories. Those that don't exist are left out.
+    ///
+    /// # Errors
+    /// A directory can't be read: its files may be inputs, so nothing may be said without them.
+    pub fn walk(&self, bases: &[String]) -> io::Result<Tree> {
+        let mut tree = Tree::default();
+        let mut level: Vec<(Box<str>, Option<Arc<Rules>>)> = Vec::new();
+        for base in outermost(bases) {
+            if let Some(rules) = self.rules_at(&base) {
+                level.push((base.into_boxed_str(), rules));
+            }
+        }
+        while !level.is_empty() {
+            let listed: Vec<io::Result<Option<Listed>>> = if level.len() < SERIAL {
+                level
+                    .iter()
+                    .map(|(path, rules)| self.list(path, rules))
+                    .collect()
+            } else {
+                super::pool().install(|| {
+                    level
+                        .par_iter()
+                        .map(|(path, rules)| self.list(path, rules))
+                        .collect()
+                })
+            };
+            let mut below = Vec::new();
+            for ((path, _), listed) in level.into_iter().zip(listed) {
+                let Some(Listed { listing, rules }) = listed? else {
+                    continue;
+                };
+                for name in &listing.directories {
+                    let child = join(&path, name);
+                    let rules = self.inside(&child, &rules);
+                    below.push((child.into_boxed_str(), rules));
+                }
+                tree.directories.insert(path, listing);
+            }
+            level = below;
+        }
+        Ok(tree)
+    }
+
+    /// Whether git ignores a file, tracked ones aside.
+    pub fn is_ignored(&self, path: &str) -> bool {
+        let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+        match self.rules_at(parent) {
+            None => true,
+            Some(rules) if parent.is_empty() => self.ignored(&rules, path, false),
+            Some(rules) => self.ignored(&self.with_file_of(parent, rules), path, false),
+        }
+    }
+
+    /// The rules that hold inside a directory; none if it is ignored itself or lies in one that is.
+    fn rules_at(&self, directory: &str) -> Option<Option<Arc<Rules>>> {
+        let mut rules = self.rules.clone();
+        let mut path = String::new();
+        for name in directory.split('/').filter(|name| !name.is_empty()) {
+            path = join(&path, name);
+            if name == ".git" || self.skips(&path) || self.ignored(&rules, &path, true) {
+                return None;
+            }
+            rules = self.inside(&path, &rules);
+            if path != directory {
+                rules = self.with_file_of(&path, rules);
+            }
+        }
+        Some(rules)
+    }
+
+    fn list(&self, path: &str, above: &Option<Arc<Rules>>) -> io::Result<Option<Listed>> {
+        let directory = self.root.join(path);
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries.collect::<io::Result<Vec<_>>>()?,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(with_path(error, &directory)),
+        };
+        let has_rules = !path.is_empty()
+            && entries
+                .iter()
+                .any(|entry| entry.file_name() == ".gitignore");
+        let rules = if has_rules {
+            self.with_file_of(path, above.clone())
+        } else {
+            above.clone()
+        };
+        let mut listing = Listing::default();
+        for entry in &entries {
+            self.sort_in(entry, path, &rules, &mut listing)?;
+        }
+        listing.files.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        listing.directories.sort_unstable();
+        Ok(Some(Listed { listing, rules }))
+    }
+
+    fn sort_in(
+        &self,
+        entry: &fs::DirEntry,
+        parent: &str,
+        rules: &Option<Arc<Rules>>,
+        listing: &mut Listing,
+    ) -> io::Result<()> {
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else {
+            listing.unreadable.push(name.to_string_lossy().into_owned());
+            return Ok(());
+        };
+        let path = join(parent, name);
+        let is_directory = entry.file_type()?.is_dir();
+        if name == ".git" || self.skips(&path) || self.ignored(rules, &path, is_directory) {
+            return Ok(());
+        }
+        if is_directory {
+            listing.directories.push(name.into());
+            return Ok(());
+        }
+        match entry.metadata() {
+            Ok(metadata) => listing.files.push((name.into(), Stat::from(&metadata))),
+            // Gone since the directory was read: then it isn't there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(with_path(error, &entry.path())),
+        }
+        Ok(())
+    }
+
+    fn skips(&self, path: &str) -> bool {
+        self.skip
+            .binary_search_by(|probe| (**probe).cmp(path))
+            .is_ok()
+    }
+
+    fn ignored(&self, rules: &Option<Arc<Rules>>, path: &str, is_directory: bool) -> bool {
+        self.matched(rules, path, is_directory) && !self.is_tracked(path, is_directory)
+    }
+
+    /// Whether the rules name the path, tracked or not.
+    fn matched(&self, rules: &Option<Arc<Rules>>, path: &str, is_directory: bool) -> bool {
+        is_ignored_by(rules, &self.in_repository(path), is_directory)
+    }
+
+    /// The rules inside a listed directory, its own ignore file aside.
+    fn inside(&self, directory: &str, rules: &Option<Arc<Rules>>) -> Option<Arc<Rules>> {
+        // Before the tracked paths were asked for, nothing ignored can have been listed.
+        if self.tracked.get().is_some() && self.matched(rules, directory, true) {
+            return Some(Arc::new(Rules {
+                file: None,
+                above: None,
+            }));
+        }
+        rules.clone()
+    }
+
+    fn is_tracked(&self, path: &str, is_directory: bool) -> bool {
+        let Some(repository) = &self.repository else {
+            return false;
+        };
+        let tracked = self.tracked.get_or_init(|| repository.tracked());
+        let path = self.in_repository(path);
+        if is_directory {
+            tracked.any_below(&path)
+        } else {
+            tracked.contains(&path)
+        }
+    }
+
+    fn in_repository(&self, path: &str) -> String {
+        let prefix = self
+            .repository
+            .as_ref()
+            .map_or("", |repository| &repository.prefix);
+        format!("{prefix}{path}")
+    }
+
+    /// `core.excludesFile`, `info/exclude`, and the ignore files from the repository's top to the workspace's root.
+    fn rules_above(&self) -> Option<Arc<Rules>> {
+        let (global, _) = GitignoreBuilder::new("").build_global();
+        let mut rules = Some(Arc::new(Rules {
+            file: Some(global),
+            above: None,
+        }));
+        let Some(repository) = &self.repository else {
+            return self.with_file_of("", rules);
+        };
+        rules = add(rules, "", &repository.common_dir.join("info/exclude"));
+        let mut path = String::new();
+        rules = add(rules, &path, &repository.top.join(".gitignore"));
+        for name in repository.prefix.split('/').filter(|name| !name.is_empty()) {
+            path = join(&path, name);
+            if is_ignored_by(&rules, &path, true) {
+                // The repository around ignores the workspace as a whole: its rules aren't the workspace's.
+                return self.with_file_of("", None);
+            }
+            rules = add(rules, &path, &repository.top.join(&path).join(".gitignore"));
+        }
+        rules
+    }
+
+    /// Adds the ignore file of a directory of the workspace, if it has one.
+    fn with_file_of(&self, directory: &str, above: Option<Arc<Rules>>) -> Option<Arc<Rules>> {
+        let file = self.root.join(directory).join(".gitignore");
+        add(
+            above,
+            self.in_repository(directory).trim_end_matches('/'),
+            &file,
+        )
+    }
+}
+
+/// Whether rules ignore a path of the repository, whether it is tracked or not; the innermost that names it decides.
+fn is_ignored_by(rules: &Option<Arc<Rules>>, path: &str, is_directory: bool) -> bool {
+    let mut next = rules;
+    while let Some(rules) = next {
+        match rules
+            .file
+            .as_ref()
+            .map(|file| file.matched(path, is_directory))
+        {
+            Some(Match::Ignore(_)) | None => return true,
+            Some(Match::Whitelist(_)) => return false,
+            Some(Match::None) => next = &rules.above,
+        }
+    }
+    false
+}
+
+struct Listed {
+    listing: Listing,
+    /// What holds below.
+    rules: Option<Arc<Rules>>,
+}
+
+impl Repository {
+    fn find(root: &Path) -> Option<Self> {
+        let top = root
+            .ancestors()
+            .find(|directory| directory.join(".git").exists())?;
+        let prefix = root.strip_prefix(top).ok()?.to_str()?;
+        let git_dir = git_dir(&top.join(".git"))?;
+        let common_dir = match fs::read_to_string(git_dir.join("commondir")) {
+            Ok(relative) => git_dir.join(relative.trim_end()),
+            Err(_) => git_dir.clone(),
+        };
+        Some(Self {
+            prefix: if prefix.is_empty() {
+                String::new()
+            } else {
+                format!("{prefix}/")
+            },
+            top: top.to_path_buf(),
+            git_dir,
+            common_dir,
+        })
+    }
+
+    /// From the index file, or from git where the file is of a kind that isn't read here.
+    fn tracked(&self) -> Tracked {
+        let bytes = match fs::read(self.git_dir.join("index")) {
+            Ok(bytes) => bytes,
+            Err(_) => return Tracked::new(Vec::new()),
+        };
+        gitindex::parse(&bytes).unwrap_or_else(|| {
+            let listed = Command::new("git")
+                .current_dir(&self.top)
+                .args(["ls-files", "-z"])
+                .output();
+            let bytes = listed.map(|output| output.stdout).unwrap_or_default();
+            let names = bytes
+                .split(|&byte| byte == 0)
+                .filter(|name| !name.is_empty());
+            Tracked::new(names.map(Box::from).collect())
+        })
+    }
+}
+
+/// `.git` is a directory, or (in a worktree or submodule) a file that names one.
+fn git_dir(dot_git: &Path) -> Option<PathBuf> {
+    if dot_git.is_dir() {
+        return Some(dot_git.to_path_buf());
+    }
+    let text = fs::read_to_string(dot_git).ok()?;
+    let named = text.strip_prefix("gitdir:")?.trim();
+    Some(dot_git.parent()?.join(named))
+}
+
+fn add(above: Option<Arc<Rules>>, directory: &str, file: &Path) -> Option<Arc<Rules>> {
+    let Ok(text) = fs::read_to_string(file) else {
+        return above;
+    };
+    let mut builder = GitignoreBuilder::new(directory);
+    for line in text.lines() {
+        // A line that git couldn't read either has no effect.
+        let _ = builder.add_line(None, line);
+    }
+    match builder.build() {
+        Ok(file) if !file.is_empty() => Some(Arc::new(Rules {
+            file: Some(file),
+            above,
+        })),
+        _ => above,
+    }
+}
+
+/// Of nested directories only the outermost.
+fn outermost(bases: &[String]) -> Vec<String> {
+    let mut sorted: Vec<&String> = bases.iter().collect();
+    sorted.sort_unstable();
+    let mut kept: Vec<String> = Vec::new();
+    for base in sorted {
+        if !kept.iter().any(|outer| is_within(base, outer)) {
+            kept.push(base.clone());
+        }
+    }
+    kept
+}
+
+/// Whether `path` is `directory` or lies below it; everything lies below the empty path.
+pub fn is_within(path: &str, directory: &str) -> bool {
+    directory.is_empty()
+        || path
+            .strip_prefix(directory)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Joins two workspace-relative paths.
+pub fn join(directory: &str, name: &str) -> String {
+    if directory.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{directory}/{name}")
+    }
+}
+
+/// An error that says which file it is about.
+pub fn with_path(error: io::Error, path: &Path) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(tree: &Tree, directory: &str, found: &mut Vec<String>) {
+        let Some(listing) = tree.directory(directory) else {
+            return;
+        };
+        found.extend(listing.files.iter().map(|(name, _)| join(directory, name)));
+        for name in &listing.directories {
+            files(tree, &join(directory, name), found);
+        }
+    }
+
+    fn walked(walker: &Walker, base: &str) -> Vec<String> {
+        let tree = walker.walk(&[base.to_owned()]).expect("walks");
+        let mut found = Vec::new();
+        files(&tree, base, &mut found);
+        found
+    }
+
+    fn write(root: &Path, path: &str, text: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().expect("has one")).expect("made");
+        fs::write(path, text).expect("written");
+    }
+
+    fn git(dir: &Path, args: &[&str]) {
+        let status = Command::new("git").current_dir(dir).args(args).status();
+        assert!(status.expect("git starts").success());
+    }
+
+    #[test]
+    fn lists_what_git_does_not_ignore() {
+        let dir = tempfile::tempdir().expect("a directory");
+        git(dir.path(), &["init", "-q"]);
+        write(dir.path(), ".gitignore", "*.log\n/build\n!keep.log\n");
+        write(dir.path(), "sub/.gitignore", "/local\n");
+        for path in [
+            "a.py",
+            "x.log",
+            "keep.log",
+            "build/o",
+            "sub/build/o",
+            "sub/local",
+            "sub/deep/local",
+            "out/o",
+        ] {
+            write(dir.path(), path, "");
+        }
+        // Tracked files are never ignored.
+        write(dir.path(), "build/tracked", "");
+        write(dir.path(), "forced.log", "");
+        git(dir.path(), &["add", "-f", "build/tracked", "forced.log"]);
+        let walker = Walker::new(dir.path(), ["out".to_owned()]);
+        let expected = [
+            ".gitignore",
+            "a.py",
+            "forced.log",
+            "keep.log",
+            "build/tracked",
+            "sub/.gitignore",
+            "sub/build/o",
+            "sub/deep/local",
+        ];
+        assert_eq!(walked(&walker, ""), expected);
+        assert_eq!(walked(&walker, "sub/deep"), ["sub/deep/local"]);
+        assert!(walked(&walker, "nowhere").is_empty());
+        assert!(walker.is_ignored("sub/local") && !walker.is_ignored("sub/deep/local"));
+    }
+
+    #[test]
+    fn rules_above_the_workspace_hold_unless_they_ignore_it_whole() {
+        let dir = tempfile::tempdir().expect("a directory");
+        git(dir.path(), &["init", "-q"]);
+        write(dir.path(), ".gitignore", "*.tmp\n/scratch/\n");
+        for workspace in ["app", "scratch/app"] {
+            write(dir.path(), &format!("{workspace}/a.tmp"), "");
+            write(dir.path(), &format!("{workspace}/b.py"), "");
+        }
+        let inside = Walker::new(&dir.path().join("app"), []);
+        assert_eq!(walked(&inside, ""), ["b.py"]);
+        let ignored = Walker::new(&dir.path().join("scratch/app"), []);
+        assert_eq!(walked(&ignored, ""), ["a.tmp", "b.py"]);
+    }
+
+    #[test]
+    fn a_worktree_finds_its_own_index() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let main = dir.path().join("main");
+        fs::create_dir(&main).expect("made");
+        git(&main, &["init", "-q"]);
+        write(&main, ".gitignore", "*.log\n");
+        write(&main, "forced.log", "");
+        git(&main, &["add", "-f", "."]);
+        git(
+            &main,
+            &[
+                "-c",
+                "user.name=n",
+                "-c",
+                "user.email=e@e",
+                "commit",
+                "-qm",
+                "c",
+            ],
+        );
+        git(&main, &["worktree", "add", "-q", "../other"]);
+        let walker = Walker::new(&dir.path().join("other"), []);
+        assert_eq!(walked(&walker, ""), [".gitignore", "forced.log"]);
+    }
+}

@@ -1,0 +1,339 @@
+//! One child process and everything that it starts.
+//!
+//! A command runs in a session of its own below a tiny supervisor (see [`super::supervisor`]), so that no
+//! descendant outlives it: not a background job, not a daemon that forked twice, not when forge itself is
+//! killed. Standard output and error share one pipe, which keeps their order.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, PipeReader, Read};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::supervisor;
+
+/// What to start.
+pub struct Spec<'a> {
+    /// Program and arguments; the program is looked up in the `PATH` of `env`.
+    pub argv: &'a [OsString],
+    pub dir: &'a Path,
+    /// The whole environment: nothing else is passed on.
+    pub env: &'a [(OsString, OsString)],
+    /// Owns the terminal: standard input, output and error are forge's own.
+    pub interactive: bool,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Code(i32),
+    Signal(i32),
+}
+
+impl Exit {
+    /// As a shell reports it: 128 + the signal's number.
+    pub fn code(self) -> i32 {
+        match self {
+            Exit::Code(code) => code,
+            Exit::Signal(signal) => 128 + signal,
+        }
+    }
+}
+
+/// A running process; ended with all its descendants when it is dropped.
+pub struct Process {
+    child: Child,
+    output: File,
+    handle: Handle,
+}
+
+/// Ends a process from another thread.
+#[derive(Clone)]
+pub struct Handle {
+    /// `None` once the process is reaped: its number may belong to another by then.
+    pid: Arc<Mutex<Option<libc::pid_t>>>,
+}
+
+impl Handle {
+    /// SIGINT to the whole group; what is left after 5 seconds is killed. Nothing to wait for here.
+    pub fn interrupt(&self) {
+        self.signal(libc::SIGINT);
+    }
+
+    /// Kills the whole tree at once.
+    pub fn kill(&self) {
+        self.signal(supervisor::KILL_ALL);
+    }
+
+    fn signal(&self, signal: i32) {
+        let pid = self.pid.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pid) = *pid {
+            // SAFETY: `pid` is our child and not reaped while the lock is held.
+            unsafe { libc::kill(pid, signal) };
+        }
+    }
+}
+
+/// Starts a process.
+///
+/// # Errors
+/// The program doesn't exist or can't be executed, the directory is missing, the system is out of processes.
+pub fn spawn(spec: &Spec) -> io::Result<Process> {
+    let (program, args) = spec
+        .argv
+        .split_first()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "an empty command"))?;
+    let mut command = Command::new(program);
+    command.args(args).current_dir(spec.dir).env_clear();
+    command.envs(spec.env.iter().map(|(name, value)| (name, value)));
+    let (reader, writer) = io::pipe()?;
+    if !spec.interactive {
+        command.stdin(Stdio::null());
+        command.stdout(writer.try_clone()?).stderr(writer);
+    }
+    supervisor::install(&mut command, spec.interactive);
+    let child = command.spawn()?;
+    let pid = child.id() as libc::pid_t;
+    drop(command); // and with it our copies of the pipe's writing end
+    Ok(Process {
+        child,
+        output: into_file(reader),
+        handle: Handle {
+            pid: Arc::new(Mutex::new(Some(pid))),
+        },
+    })
+}
+
+fn into_file(reader: PipeReader) -> File {
+    // SAFETY: the descriptor is ours and given up by `into_raw_fd`.
+    unsafe { File::from_raw_fd(reader.into_raw_fd()) }
+}
+
+/// What one [`Process::read`] brought.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Output {
+    Bytes(usize),
+    /// Nobody holds the pipe any more.
+    End,
+    /// Nothing came before the deadline.
+    Quiet,
+}
+
+/// How often a silent process is looked at: one whose pipe is held by somebody who isn't its descendant
+/// ends without its pipe ending.
+const LOOK: Duration = Duration::from_millis(250);
+
+impl Process {
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// The pipe's reading end, for a thread that does nothing but read.
+    pub fn output(&mut self) -> &mut File {
+        &mut self.output
+    }
+
+    /// The next piece of output, or word that there is none until `deadline`.
+    ///
+    /// # Errors
+    /// The pipe can't be read, which doesn't happen.
+    pub fn read(&mut self, buffer: &mut [u8], deadline: Option<Instant>) -> io::Result<Output> {
+        loop {
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if self.readable(left.map_or(LOOK, |left| left.min(LOOK)))? {
+                return Ok(match self.output.read(buffer)? {
+                    0 => Output::End,
+                    read => Output::Bytes(read),
+                });
+            }
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(Output::Quiet);
+            }
+            if self.has_ended() && !self.readable(Duration::ZERO)? {
+                return Ok(Output::End);
+            }
+        }
+    }
+
+    fn readable(&self, within: Duration) -> io::Result<bool> {
+        let mut poll = libc::pollfd {
+            fd: self.output.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let millis = within.as_millis().min(i32::MAX as u128) as i32;
+        // SAFETY: one valid pollfd.
+        match unsafe { libc::poll(&mut poll, 1, millis) } {
+            -1 => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+                error => Err(error),
+            },
+            ready => Ok(ready > 0),
+        }
+    }
+
+    /// Whether it has ended; doesn't reap it.
+    fn has_ended(&self) -> bool {
+        self.peek(libc::WNOHANG)
+    }
+
+    fn peek(&self, flags: i32) -> bool {
+        // SAFETY: plain system call on a zeroed structure.
+        unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            let id = self.child.id();
+            let flags = libc::WEXITED | libc::WNOWAIT | flags;
+            libc::waitid(libc::P_PID, id, &mut info, flags) == 0 && info.si_pid() != 0
+        }
+    }
+
+    /// Waits for its end. Nothing that it started is left then.
+    ///
+    /// # Errors
+    /// Somebody else reaped the child.
+    pub fn wait(&mut self) -> io::Result<Exit> {
+        while !self.peek(0) {
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                break;
+            }
+        }
+        let mut pid = self
+            .handle
+            .pid
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let status = self.child.wait()?;
+        *pid = None;
+        Ok(match (status.code(), status.signal()) {
+            (Some(code), _) => Exit::Code(code),
+            (None, signal) => Exit::Signal(signal.unwrap_or(0)),
+        })
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.handle.kill();
+        let _ = self.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+
+    fn start(script: &str) -> Process {
+        let argv: Vec<OsString> = ["sh", "-c", script].map(OsString::from).to_vec();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let env = [(OsString::from("PATH"), path)];
+        spawn(&Spec {
+            argv: &argv,
+            dir: Path::new("/"),
+            env: &env,
+            interactive: false,
+        })
+        .expect("sh starts")
+    }
+
+    fn all(process: &mut Process) -> String {
+        let mut text = Vec::new();
+        let mut buffer = [0; 4096];
+        while let Output::Bytes(read) = process.read(&mut buffer, None).expect("reads") {
+            text.extend_from_slice(&buffer[..read]);
+        }
+        String::from_utf8(text).expect("text")
+    }
+
+    fn alive(pid: i32) -> bool {
+        unsafe { libc::kill(pid, 0) == 0 }
+    }
+
+    #[test]
+    fn output_keeps_its_order_and_the_exit_code_arrives() {
+        let mut process = start("echo one; echo two >&2; echo three; exit 7");
+        assert_eq!(all(&mut process), "one\ntwo\nthree\n");
+        assert_eq!(process.wait().expect("ends"), Exit::Code(7));
+    }
+
+    #[test]
+    fn a_death_by_signal_is_told_as_such() {
+        let mut process = start("kill -TERM $$");
+        assert_eq!(process.wait().expect("ends"), Exit::Signal(libc::SIGTERM));
+    }
+
+    #[test]
+    fn a_missing_program_is_an_error_and_not_an_exit_code() {
+        let argv = [OsString::from("no-such-program-here")];
+        let spec = Spec {
+            argv: &argv,
+            dir: Path::new("/"),
+            env: &[],
+            interactive: false,
+        };
+        let error = spawn(&spec).err().expect("fails");
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_daemon_that_holds_the_pipe_ends_with_its_target() {
+        let mut process =
+            start("setsid sh -c 'trap \"\" TERM; while :; do sleep 1; done' & echo $!");
+        let pid: i32 = all(&mut process).trim().parse().expect("a pid");
+        assert_eq!(process.wait().expect("ends"), Exit::Code(0));
+        assert!(!alive(pid));
+    }
+
+    #[test]
+    fn an_interrupt_reaches_the_group_and_a_kill_everything() {
+        let mut process =
+            start("trap 'echo caught; exit 3' INT; echo up; while :; do sleep 0.05; done");
+        let mut buffer = [0; 16];
+        let first = process.read(&mut buffer, None).expect("reads");
+        assert_eq!(first, Output::Bytes(3));
+        process.handle().interrupt();
+        assert_eq!(all(&mut process), "caught\n");
+        assert_eq!(process.wait().expect("ends"), Exit::Code(3));
+
+        let mut stubborn = start("trap '' INT TERM; echo $$; while :; do sleep 0.05; done");
+        let read = stubborn.read(&mut buffer, None).expect("reads");
+        let Output::Bytes(read) = read else {
+            panic!("no pid")
+        };
+        let pid: i32 = std::str::from_utf8(&buffer[..read])
+            .expect("text")
+            .trim()
+            .parse()
+            .expect("a pid");
+        stubborn.handle().kill();
+        stubborn.wait().expect("ends");
+        assert!(!alive(pid));
+    }
+
+    #[test]
+    fn silence_ends_at_the_deadline() {
+        let mut process = start("sleep 60");
+        let soon = Instant::now() + Duration::from_millis(20);
+        let quiet = process.read(&mut [0; 16], Some(soon)).expect("reads");
+        assert_eq!(quiet, Output::Quiet);
+    }
+
+    #[test]
+    fn the_environment_is_the_given_one_alone() {
+        let mut process = start("env | cut -d= -f1 | sort | tr '\\n' ' '");
+        let names = all(&mut process);
+        // What a shell sets itself.
+        let known = ["OLDPWD", "PATH", "PWD", "SHLVL", "_"].map(OsStr::new);
+        assert!(
+            names
+                .split(' ')
+                .all(|name| name.trim().is_empty() || known.contains(&OsStr::new(name))),
+            "{names}"
+        );
+    }
+}
