@@ -2,8 +2,8 @@
 //!
 //! What lives where, in the order in which data goes through: [`pipeline`] reads `Pipeline.toml`,
 //! [`graph`] says what needs what, [`engine`] runs targets through [`cache`] and [`exec`] and tells
-//! what happens as events, which [`report`] shows and [`history`] keeps. [`cli`] holds a file for
-//! each command. `docs/design.md` has the pictures.
+//! what happens as events, which [`report`] shows and [`history`] keeps. [`init`] proposes a first
+//! `Pipeline.toml`. [`cli`] holds a file for each command. `docs/design.md` has the pictures.
 
 pub mod cache;
 pub mod cli;
@@ -11,5 +11,6 @@ pub mod engine;
 pub mod exec;
 pub mod graph;
 pub mod history;
+pub mod init;
 pub mod pipeline;
 pub mod report;

@@ -3,5 +3,6 @@
 pub mod graph;
 pub mod history;
 pub mod schema;
+pub mod init;
 pub mod stats;
 mod table;
