@@ -2,7 +2,7 @@
 
 pub mod graph;
 pub mod history;
-pub mod schema;
 pub mod init;
+pub mod schema;
 pub mod stats;
 mod table;

@@ -124,9 +124,15 @@ pub enum Event {
         interactive: bool,
     },
     /// Whole lines (or a last piece without a line end) of a running target's output, masked.
-    Output { target: Arc<str>, bytes: Arc<[u8]> },
+    Output {
+        target: Arc<str>,
+        bytes: Arc<[u8]>,
+    },
     /// A target waits for another forge that runs the same one.
-    Waiting { target: Arc<str>, why: String },
+    Waiting {
+        target: Arc<str>,
+        why: String,
+    },
     /// A failed attempt that is going to be repeated.
     Retrying {
         target: Arc<str>,
@@ -135,7 +141,9 @@ pub enum Event {
         reason: String,
     },
     /// A service is being started.
-    ServiceStarting { service: Arc<str> },
+    ServiceStarting {
+        service: Arc<str>,
+    },
     /// A service answers; `detail` says how and where: `container postgres:15 on 127.0.0.1:40123`.
     ServiceReady {
         service: Arc<str>,
@@ -143,7 +151,9 @@ pub enum Event {
         took: Duration,
     },
     /// A service is gone.
-    ServiceStopped { service: Arc<str> },
+    ServiceStopped {
+        service: Arc<str>,
+    },
     /// `--dry-run`: what would happen to a target.
     Planned {
         target: Arc<str>,
@@ -160,7 +170,9 @@ pub enum Event {
         help: Option<String>,
     },
     /// Ctrl-C or SIGTERM arrived: running targets are being ended.
-    Interrupted { signal: &'static str },
+    Interrupted {
+        signal: &'static str,
+    },
     /// Always the last.
     RunFinished {
         ok: bool,

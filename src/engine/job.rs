@@ -38,6 +38,8 @@ pub struct Shared {
     pub events: Sender<Message>,
     /// The run was interrupted: nothing starts, everything ends.
     pub cancelled: AtomicBool,
+    /// A command was started: files may have changed since.
+    pub ran: AtomicBool,
     /// Processes that can be ended.
     pub running: Mutex<HashMap<TargetId, Handle>>,
 }
@@ -58,7 +60,8 @@ enum End {
 
 /// One target's way.
 pub struct Job<'a> {
-    shared: &'a Shared,
+    /// None for one that only words what became of its target.
+    shared: Option<&'a Shared>,
     session: &'a Session,
     target: &'a Target,
     began: Instant,
@@ -69,15 +72,24 @@ impl<'a> Job<'a> {
     pub fn new(shared: &'a Shared, target: &'a Target) -> Self {
         let session = &*shared.session;
         let declared = Declared::of(target, &session.caller, &session.ws.root);
-        let mask = declared.map_or_else(|_| Mask::new([]), |declared| Mask::new(declared.secrets()));
-        Self { shared, session, target, began: Instant::now(), mask }
+        let mask =
+            declared.map_or_else(|_| Mask::new([]), |declared| Mask::new(declared.secrets()));
+        Self {
+            shared,
+            session,
+            target,
+            began: Instant::now(),
+            mask,
+        }
     }
 
     /// Does it. `look` is what was found when nothing had run yet; none where that may have changed.
     pub fn run(&self, look: Option<Look>) -> Finished {
         match self.try_run(look) {
             Ok(finished) => finished,
-            Err(_) if self.is_cancelled() => self.finished(Outcome::Cancelled, "interrupted".into()),
+            Err(_) if self.is_cancelled() => {
+                self.finished(Outcome::Cancelled, "interrupted".into())
+            }
             Err(fault) => self.fault(fault),
         }
     }
@@ -86,7 +98,10 @@ impl<'a> Job<'a> {
     pub fn fault(&self, fault: Fault) -> Finished {
         let mut finished = self.finished(Outcome::Failed, fault.message);
         finished.exit_with = fault.exit_with;
-        let help = fault.help.map(|help| format!("help: {help}\n")).unwrap_or_default();
+        let help = fault
+            .help
+            .map(|help| format!("help: {help}\n"))
+            .unwrap_or_default();
         finished.log = help.into_bytes().into();
         finished
     }
@@ -125,7 +140,11 @@ impl<'a> Job<'a> {
     }
 
     fn warn(&self, message: String, help: Option<String>) {
-        self.tell(Event::Warning { target: Some(Arc::clone(&self.target.address)), message, help });
+        self.tell(Event::Warning {
+            target: Some(Arc::clone(&self.target.address)),
+            message,
+            help,
+        });
     }
 
     /// Waits until no other forge works on this target; then what that one did is found.
@@ -144,7 +163,10 @@ impl<'a> Job<'a> {
                 Err(TryLockError::WouldBlock) => {
                     if !std::mem::replace(&mut told, true) {
                         let why = "another forge runs it".into();
-                        self.tell(Event::Waiting { target: Arc::clone(&self.target.address), why });
+                        self.tell(Event::Waiting {
+                            target: Arc::clone(&self.target.address),
+                            why,
+                        });
                     }
                     std::thread::sleep(Duration::from_millis(20));
                 }
@@ -157,11 +179,16 @@ impl<'a> Job<'a> {
         let record = self.session.store.result(&look.key)?;
         let manifest = self.session.manifest(&record.manifest)?;
         let log = self.session.blobs.read(&record.log)?;
-        let previous = state.as_ref().and_then(|state| self.session.manifest(&state.manifest));
+        let previous = state
+            .as_ref()
+            .and_then(|state| self.session.manifest(&state.manifest));
         let touched = match self.session.place().restore(&manifest, previous.as_deref()) {
             Ok(touched) => touched + self.remove_leftovers(&manifest),
             Err(error) => {
-                self.warn(format!("it can't be restored: {error}"), Some("it runs instead".into()));
+                self.warn(
+                    format!("it can't be restored: {error}"),
+                    Some("it runs instead".into()),
+                );
                 return None;
             }
         };
@@ -174,7 +201,10 @@ impl<'a> Job<'a> {
             duration_ms: record.duration_ms,
             foreign: false,
         };
-        let used = Record { used: store::now(), ..record.clone() };
+        let used = Record {
+            used: store::now(),
+            ..record.clone()
+        };
         self.session.store.put(&Batch {
             results: vec![(look.key, used)],
             states: vec![(self.target.address.to_string(), kept.clone())],
@@ -194,7 +224,13 @@ impl<'a> Job<'a> {
     /// Nothing to do.
     pub fn fresh(&self, state: &State, look: &Look) -> Finished {
         if let Some(manifest) = self.session.manifest(&state.manifest) {
-            self.session.set_done(self.target.id, Done { outputs: state.outputs, manifest });
+            self.session.set_done(
+                self.target.id,
+                Done {
+                    outputs: state.outputs,
+                    manifest,
+                },
+            );
         }
         let mut finished = self.finished(Outcome::Fresh, "up to date".into());
         finished.key = Some(look.key.hex());
@@ -204,7 +240,10 @@ impl<'a> Job<'a> {
 
     fn finished(&self, outcome: Outcome, reason: String) -> Finished {
         let file = self.session.ws.file(self.target.span.file);
-        let before = file.text.get(..self.target.span.range.start).unwrap_or_default();
+        let before = file
+            .text
+            .get(..self.target.span.range.start)
+            .unwrap_or_default();
         Finished {
             target: Arc::clone(&self.target.address),
             outcome,
@@ -226,7 +265,9 @@ impl<'a> Job<'a> {
     fn execute(&self, mut look: Look) -> Result<Finished, Fault> {
         let endpoints = match self.start_services() {
             Ok(endpoints) => endpoints,
-            Err(Stopped::Cancelled) => return Ok(self.finished(Outcome::Cancelled, "interrupted".into())),
+            Err(Stopped::Cancelled) => {
+                return Ok(self.finished(Outcome::Cancelled, "interrupted".into()));
+            }
             Err(Stopped::Failed(fault, log)) => {
                 let mut finished = self.fault(fault);
                 finished.service_logs = log;
@@ -271,24 +312,45 @@ impl<'a> Job<'a> {
 
     fn remember_failure(&self, key: &Digest) {
         if self.session.uses_cache(self.target.id) {
-            self.session.store.put(&Batch { failures: vec![(*key, true)], ..Batch::default() });
+            self.session.store.put(&Batch {
+                failures: vec![(*key, true)],
+                ..Batch::default()
+            });
         }
     }
 
     fn start_services(&self) -> Result<HashMap<ServiceId, Endpoint>, Stopped> {
         let mut endpoints = HashMap::new();
         for id in &self.target.services {
-            match self.shared.services.acquire(id.0 as usize, &self.shared.cancelled) {
+            match self
+                .shared
+                .services
+                .acquire(id.0 as usize, &self.shared.cancelled)
+            {
                 Ok(endpoint) => {
                     self.session.learn_images_of(*id);
                     endpoints.insert(*id, endpoint);
                 }
-                Err(error) if error.is_cancelled() || self.is_cancelled() => return Err(Stopped::Cancelled),
+                Err(error) if error.is_cancelled() || self.is_cancelled() => {
+                    return Err(Stopped::Cancelled);
+                }
                 Err(error) => {
                     let name: Arc<str> = self.session.ws.service(*id).name.as_str().into();
-                    let log = if error.log.is_empty() { Vec::new() } else { vec![(name, error.log.into())] };
-                    let exit_with = if error.cause == crate::exec::service::Cause::Missing { 3 } else { 1 };
-                    let fault = Fault { message: format!("service {}", error.message), help: error.help, exit_with };
+                    let log = if error.log.is_empty() {
+                        Vec::new()
+                    } else {
+                        vec![(name, error.log.into())]
+                    };
+                    let exit_with = if error.cause == crate::exec::service::Cause::Missing {
+                        3
+                    } else {
+                        1
+                    };
+                    let fault = Fault {
+                        message: format!("service {}", error.message),
+                        help: error.help,
+                        exit_with,
+                    };
                     return Err(Stopped::Failed(fault, log));
                 }
             }
@@ -312,23 +374,33 @@ impl<'a> Job<'a> {
             return Ok(Found::new());
         }
         let marker = self.session.marker(&self.target.address);
-        let unfinished: Option<Found> = fs::read(&marker).ok().and_then(|bytes| postcard::from_bytes(&bytes).ok());
+        let unfinished: Option<Found> = fs::read(&marker)
+            .ok()
+            .and_then(|bytes| postcard::from_bytes(&bytes).ok());
         if self.target.incremental {
             return Ok(Found::new());
         }
         if let Some(manifest) = previous.and_then(|state| self.session.manifest(&state.manifest)) {
             let removed = self.session.place().remove(&manifest);
-            removed.map_err(|error| Fault::failed(format!("its old outputs can't be removed: {error}")))?;
+            removed.map_err(|error| {
+                Fault::failed(format!("its old outputs can't be removed: {error}"))
+            })?;
         }
         let mut strays = self.strays()?;
         if let Some(known) = unfinished {
-            let made: Vec<&String> = strays.keys().filter(|path| !known.contains_key(*path)).collect();
+            let made: Vec<&String> = strays
+                .keys()
+                .filter(|path| !known.contains_key(*path))
+                .collect();
             remove_all(root, made.into_iter());
             strays = self.strays()?;
         }
         if !self.session.options.no_cache {
             let bytes = postcard::to_stdvec(&strays).unwrap_or_default();
-            let written = marker.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&marker, bytes));
+            let written = marker
+                .parent()
+                .map_or(Ok(()), fs::create_dir_all)
+                .and_then(|()| fs::write(&marker, bytes));
             if let Err(error) = written {
                 self.warn(format!("the cache can't be written ({error})"), None);
             }
@@ -338,26 +410,43 @@ impl<'a> Job<'a> {
 
     /// Files that lie in output directories.
     fn strays(&self) -> Result<Found, Fault> {
-        let found = capture::scan(&self.session.ws.root, &self.target.outputs, false).map_err(|error| Fault::failed(error.to_string()))?;
-        Ok(found.into_iter().filter(|(_, stat)| stat.kind() != FileKind::Directory).collect())
+        let found = capture::scan(&self.session.ws.root, &self.target.outputs, false)
+            .map_err(|error| Fault::failed(error.to_string()))?;
+        Ok(found
+            .into_iter()
+            .filter(|(_, stat)| stat.kind() != FileKind::Directory)
+            .collect())
     }
 
     /// After a hit: what a run that was ended left beside what belongs there.
     fn remove_leftovers(&self, manifest: &Manifest) -> usize {
         let marker = self.session.marker(&self.target.address);
-        let known: Option<Found> = fs::read(marker).ok().and_then(|bytes| postcard::from_bytes(&bytes).ok());
+        let known: Option<Found> = fs::read(marker)
+            .ok()
+            .and_then(|bytes| postcard::from_bytes(&bytes).ok());
         let (Some(known), Ok(found)) = (known, self.strays()) else {
             return 0;
         };
-        let left: Vec<&String> =
-            found.keys().filter(|path| !known.contains_key(*path) && manifest.get(path).is_none()).collect();
+        let left: Vec<&String> = found
+            .keys()
+            .filter(|path| !known.contains_key(*path) && manifest.get(path).is_none())
+            .collect();
         let count = left.len();
         remove_all(&self.session.ws.root, left.into_iter());
         count
     }
 
-    fn attempts(&self, look: &Look, endpoints: &HashMap<ServiceId, Endpoint>, log: &mut Log) -> Result<(End, u32), Fault> {
-        let values = Values { session: self.session, target: self.target, endpoints: Some(endpoints) };
+    fn attempts(
+        &self,
+        look: &Look,
+        endpoints: &HashMap<ServiceId, Endpoint>,
+        log: &mut Log,
+    ) -> Result<(End, u32), Fault> {
+        let values = Values {
+            session: self.session,
+            target: self.target,
+            endpoints: Some(endpoints),
+        };
         let lines = self.session.commands(self.target, &values)?;
         let declared = Declared::of(self.target, &self.session.caller, &self.session.ws.root)?;
         let env = declared.environment(&self.session.caller, &values)?;
@@ -375,7 +464,12 @@ impl<'a> Job<'a> {
             let end = self.attempt(&lines, &env, log)?;
             match &end {
                 End::Failed(reason, _) if attempt < of => {
-                    self.tell(Event::Retrying { target: Arc::clone(&self.target.address), attempt, of, reason: reason.clone() });
+                    self.tell(Event::Retrying {
+                        target: Arc::clone(&self.target.address),
+                        attempt,
+                        of,
+                        reason: reason.clone(),
+                    });
                     self.remember_failure(&look.key);
                     attempt += 1;
                 }
@@ -384,7 +478,12 @@ impl<'a> Job<'a> {
         }
     }
 
-    fn attempt(&self, lines: &[String], env: &[(OsString, OsString)], log: &mut Log) -> Result<End, Fault> {
+    fn attempt(
+        &self,
+        lines: &[String],
+        env: &[(OsString, OsString)],
+        log: &mut Log,
+    ) -> Result<End, Fault> {
         let deadline = self.target.timeout.map(|timeout| Instant::now() + timeout);
         for line in lines {
             match self.command(line, env, deadline, log)? {
@@ -395,10 +494,27 @@ impl<'a> Job<'a> {
         Ok(End::Success)
     }
 
-    fn command(&self, line: &str, env: &[(OsString, OsString)], deadline: Option<Instant>, log: &mut Log) -> Result<End, Fault> {
+    fn command(
+        &self,
+        line: &str,
+        env: &[(OsString, OsString)],
+        deadline: Option<Instant>,
+        log: &mut Log,
+    ) -> Result<End, Fault> {
         let dir = self.session.directory(self.target);
-        let argv: Vec<OsString> = self.target.shell.iter().map(OsString::from).chain([line.into()]).collect();
-        let spec = Spec { argv: &argv, dir: &dir, env, interactive: self.target.interactive };
+        let argv: Vec<OsString> = self
+            .target
+            .shell
+            .iter()
+            .map(OsString::from)
+            .chain([line.into()])
+            .collect();
+        let spec = Spec {
+            argv: &argv,
+            dir: &dir,
+            env,
+            interactive: self.target.interactive,
+        };
         let mut process = {
             let mut running = lock(&self.shared.running);
             if self.is_cancelled() {
@@ -414,12 +530,20 @@ impl<'a> Job<'a> {
         Ok(match exit {
             _ if timed_out => {
                 let timeout = self.target.timeout.unwrap_or_default();
-                End::Failed(format!("timed out after {}", crate::report::style::duration(timeout)), None)
+                End::Failed(
+                    format!(
+                        "timed out after {}",
+                        crate::report::style::duration(timeout)
+                    ),
+                    None,
+                )
             }
             Exit::Code(0) if !self.is_cancelled() => End::Success,
             _ if self.is_cancelled() => End::Cancelled,
             Exit::Code(code) => End::Failed(format!("exit code {code}"), Some(code)),
-            Exit::Signal(signal) => End::Failed(format!("killed by signal {signal}"), Some(128 + signal)),
+            Exit::Signal(signal) => {
+                End::Failed(format!("killed by signal {signal}"), Some(128 + signal))
+            }
         })
     }
 
@@ -436,7 +560,12 @@ impl<'a> Job<'a> {
     }
 
     /// Passes output on until there is no more; whether the time ran out.
-    fn follow(&self, process: &mut process::Process, deadline: Option<Instant>, log: &mut Log) -> Result<bool, Fault> {
+    fn follow(
+        &self,
+        process: &mut process::Process,
+        deadline: Option<Instant>,
+        log: &mut Log,
+    ) -> Result<bool, Fault> {
         let (mut mask, mut lines) = (self.mask.stream(), Lines::default());
         let mut buffer = vec![0; 64 * 1024];
         let mut timed_out = false;
@@ -461,7 +590,10 @@ impl<'a> Job<'a> {
     fn output(&self, bytes: Vec<u8>, log: &mut Log) {
         if !bytes.is_empty() {
             log.push(&bytes);
-            self.tell(Event::Output { target: Arc::clone(&self.target.address), bytes: bytes.into() });
+            self.tell(Event::Output {
+                target: Arc::clone(&self.target.address),
+                bytes: bytes.into(),
+            });
         }
     }
 
@@ -479,9 +611,15 @@ impl<'a> Job<'a> {
             Ok(found) => capture::own(found, strays, &self.target.outputs),
             Err(error) => return Ok(self.finished(Outcome::Failed, error.to_string())),
         };
-        let foreign = !self.target.incremental && !strays.is_empty() && self.has_foreign(strays, previous);
+        let foreign =
+            !self.target.incremental && !strays.is_empty() && self.has_foreign(strays, previous);
         let store_it = session.uses_cache(self.target.id) && !foreign;
-        let kept = capture::capture(&session.ws.root, &found, &session.index, store_it.then_some(&session.blobs));
+        let kept = capture::capture(
+            &session.ws.root,
+            &found,
+            &session.index,
+            store_it.then_some(&session.blobs),
+        );
         let (manifest, store_it) = match kept {
             Ok(manifest) => (manifest, store_it),
             Err(error @ (CaptureError::Missing(_) | CaptureError::Unstorable { .. })) => {
@@ -490,30 +628,61 @@ impl<'a> Job<'a> {
             Err(error) => {
                 self.warn(format!("its result isn't cached: {error}"), None);
                 let again = capture::capture(&session.ws.root, &found, &session.index, None);
-                (again.map_err(|error| Fault::failed(error.to_string()))?, false)
+                (
+                    again.map_err(|error| Fault::failed(error.to_string()))?,
+                    false,
+                )
             }
         };
         let manifest = Arc::new(manifest);
         let outputs = manifest.digest();
-        session.set_done(self.target.id, Done { outputs, manifest: Arc::clone(&manifest) });
+        session.set_done(
+            self.target.id,
+            Done {
+                outputs,
+                manifest: Arc::clone(&manifest),
+            },
+        );
         let mut finished = self.finished(Outcome::Ran, String::new());
         if session.options.no_cache || !self.inputs_held(&look.inputs)? {
             return Ok(finished);
         }
         if foreign && self.target.cache {
             self.warn(
-                format!("{} was there before forge ran this target", strays.keys().next().map_or("an output", String::as_str)),
-                Some(format!("the result is kept here but not cached; remove it and run {} again", self.target.address)),
+                format!(
+                    "{} was there before forge ran this target",
+                    strays.keys().next().map_or("an output", String::as_str)
+                ),
+                Some(format!(
+                    "the result is kept here but not cached; remove it and run {} again",
+                    self.target.address
+                )),
             );
         }
-        finished.flaky = self.record(look, &manifest, Kept { outputs, duration, log, store_it, foreign });
+        finished.flaky = self.record(
+            look,
+            &manifest,
+            Kept {
+                outputs,
+                duration,
+                log,
+                store_it,
+                foreign,
+            },
+        );
         Ok(finished)
     }
 
     /// Whether what was in the output directories was there before forge first made them: a result may then be made
     /// of it, as a virtual environment is of what is installed. What came later (bytecode, notes) is not its business.
     fn has_foreign(&self, strays: &Found, previous: Option<&State>) -> bool {
-        let below = strays.keys().any(|path| !self.target.outputs.iter().any(|output| output.pattern == *path));
+        let below = strays.keys().any(|path| {
+            !self
+                .target
+                .outputs
+                .iter()
+                .any(|output| output.pattern == *path)
+        });
         let known = self.session.is_unfinished(&self.target.address);
         below && previous.map_or(!known, |state| state.foreign)
     }
@@ -532,7 +701,10 @@ impl<'a> Job<'a> {
         };
         self.warn(
             format!("its input {path} changed while it ran, so its result isn't cached"),
-            Some(format!("if {} itself writes it, name it in outputs or exclude it from inputs", self.target.address)),
+            Some(format!(
+                "if {} itself writes it, name it in outputs or exclude it from inputs",
+                self.target.address
+            )),
         );
         Ok(false)
     }
@@ -556,7 +728,10 @@ impl<'a> Job<'a> {
         let state = match blobs() {
             Ok(state) => state,
             Err(error) => {
-                self.warn(format!("its result isn't cached: the cache can't be written ({error})"), None);
+                self.warn(
+                    format!("its result isn't cached: the cache can't be written ({error})"),
+                    None,
+                );
                 return false;
             }
         };
@@ -571,7 +746,11 @@ impl<'a> Job<'a> {
         };
         let flaky = session.store.failures(&look.key) > 0;
         session.store.put(&Batch {
-            results: kept.store_it.then_some((look.key, record)).into_iter().collect(),
+            results: kept
+                .store_it
+                .then_some((look.key, record))
+                .into_iter()
+                .collect(),
             states: vec![(address.to_string(), state.clone())],
             failures: flaky.then_some((look.key, false)).into_iter().collect(),
             ..Batch::default()
@@ -605,11 +784,26 @@ fn first_difference(before: &Inputs, after: &Inputs) -> Option<String> {
     }
     let old: HashMap<_, _> = before.files.iter().map(|file| (&file.name, file)).collect();
     let new: HashMap<_, _> = after.files.iter().map(|file| (&file.name, file)).collect();
-    let changed = after.files.iter().find(|file| old.get(&file.name) != Some(file));
-    let gone = before.files.iter().find(|file| !new.contains_key(&file.name));
+    let changed = after
+        .files
+        .iter()
+        .find(|file| old.get(&file.name) != Some(file));
+    let gone = before
+        .files
+        .iter()
+        .find(|file| !new.contains_key(&file.name));
     let file = changed.or(gone).map(|file| file.name.clone());
-    let link = || after.links.iter().chain(&before.links).find(|link| !(before.links.contains(link) && after.links.contains(link)));
-    Some(file.or_else(|| link().map(|link| link.0.clone())).unwrap_or_else(|| "(a missing one)".into()))
+    let link = || {
+        after
+            .links
+            .iter()
+            .chain(&before.links)
+            .find(|link| !(before.links.contains(link) && after.links.contains(link)))
+    };
+    Some(
+        file.or_else(|| link().map(|link| link.0.clone()))
+            .unwrap_or_else(|| "(a missing one)".into()),
+    )
 }
 
 fn remove_all<'p>(root: &Path, paths: impl Iterator<Item = &'p String>) {

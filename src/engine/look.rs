@@ -259,7 +259,10 @@ impl Session {
         service: &Service,
         preimage: &mut Preimage,
     ) -> Result<(), Unresolved> {
-        let symbolic = Symbolic(Plain { session: self, project: service.project });
+        let symbolic = Symbolic(Plain {
+            session: self,
+            project: service.project,
+        });
         let render = |text: &Text| text.render(&symbolic);
         let mut fields = Vec::new();
         if let Some(image) = &service.image {

@@ -21,19 +21,27 @@ pub struct Values<'a> {
 
 impl Lookup for Values<'_> {
     fn get(&self, reference: &Reference) -> Result<String, Unresolved> {
-        let plain = Plain { session: self.session, project: self.target.project };
+        let plain = Plain {
+            session: self.session,
+            project: self.target.project,
+        };
         match reference {
             Reference::Args => Ok(quote(self.session.args_of(self.target.id))),
             reference => match self.endpoints {
                 None => Symbolic(plain).get(reference),
-                Some(endpoints) => running(reference, endpoints).unwrap_or_else(|| plain.get(reference)),
+                Some(endpoints) => {
+                    running(reference, endpoints).unwrap_or_else(|| plain.get(reference))
+                }
             },
         }
     }
 }
 
 /// Where a service answers, for a reference to one.
-fn running(reference: &Reference, endpoints: &HashMap<ServiceId, Endpoint>) -> Option<Result<String, Unresolved>> {
+fn running(
+    reference: &Reference,
+    endpoints: &HashMap<ServiceId, Endpoint>,
+) -> Option<Result<String, Unresolved>> {
     let (id, port) = match reference {
         Reference::ServiceHost(id) => (id, None),
         Reference::ServicePort(id, port) => (id, Some(port)),
@@ -69,11 +77,18 @@ impl Lookup for Symbolic<'_> {
     fn get(&self, reference: &Reference) -> Result<String, Unresolved> {
         let session = self.0.session;
         match reference {
-            Reference::ServiceHost(id) => Ok(format!("${{service.{}.host}}", session.ws.service(*id).name)),
-            Reference::ServicePort(id, None) => Ok(format!("${{service.{}.port}}", session.ws.service(*id).name)),
-            Reference::ServicePort(id, Some(port)) => {
-                Ok(format!("${{service.{}.port.{port}}}", session.ws.service(*id).name))
-            }
+            Reference::ServiceHost(id) => Ok(format!(
+                "${{service.{}.host}}",
+                session.ws.service(*id).name
+            )),
+            Reference::ServicePort(id, None) => Ok(format!(
+                "${{service.{}.port}}",
+                session.ws.service(*id).name
+            )),
+            Reference::ServicePort(id, Some(port)) => Ok(format!(
+                "${{service.{}.port.{port}}}",
+                session.ws.service(*id).name
+            )),
             Reference::WorkspaceDir | Reference::ProjectDir => Ok(reference.to_string()),
             reference => self.0.get(reference),
         }
@@ -85,11 +100,7 @@ impl Session {
     ///
     /// # Errors
     /// An unset variable, no git, no tag.
-    pub fn value(
-        &self,
-        reference: &Reference,
-        project: ProjectId,
-    ) -> Result<String, Unresolved> {
+    pub fn value(&self, reference: &Reference, project: ProjectId) -> Result<String, Unresolved> {
         let missing = |reason: &str| Unresolved::new(reference, reason);
         let no_commit = || missing("this isn't a git repository with a commit");
         match reference {

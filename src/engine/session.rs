@@ -262,7 +262,10 @@ impl Session {
     pub fn learn_images_of(&self, id: ServiceId) {
         let service = self.ws.service(id);
         if let Some(image) = &service.image {
-            let text = image.render(&Plain { session: self, project: service.project });
+            let text = image.render(&Plain {
+                session: self,
+                project: service.project,
+            });
             text.into_iter().for_each(|image| self.learn_image(&image));
         }
     }

@@ -176,7 +176,9 @@ pub enum Kind {
     /// Nothing itself: a name for its needs.
     Group,
     /// Shell lines, run in turn.
-    Command { run: Vec<Text> },
+    Command {
+        run: Vec<Text>,
+    },
     Image(Box<Image>),
     Deploy(Box<Deploy>),
 }

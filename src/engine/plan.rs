@@ -1,0 +1,233 @@
+//! What a run will do: the targets in order, what each waits for, and which are left out.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::graph;
+use crate::pipeline::code;
+use crate::pipeline::glob::Glob;
+use crate::pipeline::model::{Kind, Reference, Target, TargetId, Text, When, Workspace};
+use crate::pipeline::problem::Problem;
+
+use super::event::Event;
+use super::look::{Fault, Look};
+use super::scheduler::Node;
+use super::session::Session;
+
+/// The targets of a run: each after what it needs.
+pub struct Plan {
+    pub targets: Vec<TargetId>,
+    /// One each, with numbers into `targets`.
+    pub nodes: Vec<Node>,
+}
+
+/// Why there is no plan.
+pub enum PlanError {
+    /// A named target's condition isn't met: exit code 4.
+    Refused(Problem),
+    /// Exit code 2.
+    Invalid(Vec<Problem>),
+}
+
+impl Plan {
+    /// Plans the selected targets and all that they need. Those in `named` were asked for by name: their conditions must hold.
+    ///
+    /// # Errors
+    /// A condition of a named target isn't met; a variable that a target refers to is unset.
+    pub fn new(session: &Session, selected: &[TargetId], named: &[TargetId]) -> Result<Self, PlanError> {
+        let ws = &session.ws;
+        let targets = graph::closure(ws, selected);
+        let number: HashMap<TargetId, usize> = targets.iter().enumerate().map(|(number, id)| (*id, number)).collect();
+        let mut nodes: Vec<Node> = Vec::with_capacity(targets.len());
+        let mut problems = Vec::new();
+        for id in &targets {
+            let target = ws.target(*id);
+            let unmet = unmet(session, target);
+            if let (Some(reason), true) = (&unmet, named.contains(id)) {
+                return Err(PlanError::Refused(refused(ws, target, reason)));
+            }
+            if unmet.is_none() {
+                problems.extend(unresolved(session, target));
+            }
+            let mut needs: Vec<usize> = target.needs.iter().map(|need| number[&need.target]).collect();
+            needs.sort_unstable();
+            needs.dedup();
+            nodes.push(Node {
+                needs,
+                follows: Vec::new(),
+                locks: target.locks.clone(),
+                alone: target.interactive,
+                group: matches!(target.kind, Kind::Group),
+                unmet,
+            });
+        }
+        for (before, id) in targets.iter().enumerate() {
+            for last in &ws.target(*id).finally {
+                let node = &mut nodes[number[&last.target]];
+                // What it needs anyway it waits for, and minds how that ends.
+                if !node.needs.contains(&before) && !node.follows.contains(&before) {
+                    node.follows.push(before);
+                }
+            }
+        }
+        if !problems.is_empty() {
+            return Err(PlanError::Invalid(problems));
+        }
+        drop_unneeded(&mut nodes, &targets, selected);
+        Ok(Self { targets, nodes })
+    }
+}
+
+/// What only skipped targets need isn't run.
+fn drop_unneeded(nodes: &mut [Node], targets: &[TargetId], selected: &[TargetId]) {
+    let selected: HashSet<&TargetId> = selected.iter().collect();
+    let mut wanted = vec![false; nodes.len()];
+    let mut why: Vec<Option<String>> = vec![None; nodes.len()];
+    for number in (0..nodes.len()).rev() {
+        wanted[number] |= selected.contains(&targets[number]) || !nodes[number].follows.is_empty();
+        let runs = wanted[number] && nodes[number].unmet.is_none();
+        for &need in &nodes[number].needs {
+            if runs {
+                wanted[need] = true;
+            } else {
+                why[need].get_or_insert_with(|| "when it is needed: nothing that runs needs it".into());
+            }
+        }
+    }
+    for (number, node) in nodes.iter_mut().enumerate() {
+        if !wanted[number] && node.unmet.is_none() {
+            node.unmet = why[number].take();
+        }
+    }
+}
+
+/// Which condition of a target doesn't hold, as words that begin with `when`.
+fn unmet(session: &Session, target: &Target) -> Option<String> {
+    let when = target.when.as_ref()?;
+    check(&when.branch, "branch", session.git_for(&when.branch, |git| git.branch()))
+        .or_else(|| check(&when.tag, "tag", session.git_for(&when.tag, |git| git.tag())))
+        .or_else(|| check(&when.event, "event", Some(session.event())))
+        .or_else(|| check(&when.os, "os", Some(std::env::consts::OS.into())))
+        .or_else(|| unmet_env(session, when))
+}
+
+fn unmet_env(session: &Session, when: &When) -> Option<String> {
+    when.env.iter().find_map(|(name, globs)| {
+        let value = session.caller.get(std::ffi::OsStr::new(name));
+        check(globs, &format!("env.{name}"), value.map(|value| value.to_string_lossy().into_owned()))
+    })
+}
+
+fn check(globs: &[String], what: &str, value: Option<String>) -> Option<String> {
+    if globs.is_empty() {
+        return None;
+    }
+    let found = value.as_deref().is_some_and(|value| globs.iter().any(|glob| matches(glob, value)));
+    let is = value.map_or_else(|| "there is none".to_owned(), |value| format!("it is {value}"));
+    (!found).then(|| format!("when {what} = {}, and {is}", globs.join(" or ")))
+}
+
+/// A glob over a name that may hold `/`: `release/*`, `feature/**`; a lone `*` is any name.
+fn matches(glob: &str, value: &str) -> bool {
+    glob == "*" || glob == value || Glob::new(glob).matches(value)
+}
+
+fn refused(ws: &Workspace, target: &Target, reason: &str) -> Problem {
+    let span = target.when.as_ref().and_then(|when| when.span.as_ref()).unwrap_or(&target.span);
+    let condition = reason.strip_prefix("when ").unwrap_or(reason);
+    Problem::new("forge::refused", format!("{} isn't run here: it wants {condition}", target.address))
+        .label(span, "this condition")
+        .help("nothing was run; a target that is only needed by others is skipped instead")
+        .in_workspace(ws)
+}
+
+/// References of a target that have no value here.
+pub fn unresolved(session: &Session, target: &Target) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for text in texts(session, target) {
+        for reference in text.references() {
+            let asks_caller = matches!(
+                reference,
+                Reference::Env(_) | Reference::GitSha | Reference::GitShortSha | Reference::GitBranch | Reference::GitTag | Reference::GitDirty
+            );
+            if !asks_caller {
+                continue;
+            }
+            if let Err(error) = session.value(reference, target.project) {
+                let help = match reference {
+                    Reference::Env(name) => format!("set it: {name}=… forge {}", target.address),
+                    _ => "run it in a git checkout where there is one".into(),
+                };
+                problems.push(
+                    Problem::new(code::UNSET, error.to_string())
+                        .label(&text.span, format!("{} has no value", error.reference))
+                        .help(help)
+                        .in_workspace(&session.ws),
+                );
+            }
+        }
+    }
+    problems
+}
+
+fn texts<'a>(session: &'a Session, target: &'a Target) -> Vec<&'a Text> {
+    let mut texts: Vec<&Text> = target.env.values().chain(target.env_defaults.values()).collect();
+    if let Kind::Command { run } = &target.kind {
+        texts.extend(run);
+    }
+    for service in &target.services {
+        let service = session.ws.service(*service);
+        texts.extend(service.image.iter().chain(&service.run).chain(service.env.values()));
+    }
+    texts
+}
+
+/// What a dry run says of a target.
+pub struct Planned {
+    pub runs: bool,
+    pub event: Event,
+}
+
+/// What would happen to a target, without anything happening.
+pub fn action(
+    session: &Session,
+    target: &Target,
+    unmet: Option<&str>,
+    running_need: Option<Arc<str>>,
+    look: Result<Look, Fault>,
+) -> Planned {
+    let values = super::render::Values { session, target, endpoints: None };
+    let commands: Arc<[String]> = session.commands(target, &values).unwrap_or_default().into();
+    let planned = |action: &'static str, reason: String| Planned {
+        runs: action == "run",
+        event: Event::Planned { target: Arc::clone(&target.address), action, reason, commands: Arc::clone(&commands) },
+    };
+    if let Some(reason) = unmet {
+        return planned("skip", reason.to_owned());
+    }
+    let look = match look {
+        Ok(look) => look,
+        Err(fault) => return planned("run", fault.message),
+    };
+    if let Some(need) = running_need {
+        return planned("run", format!("needs {need}, which runs"));
+    }
+    if look.fresh.is_some() {
+        return planned("fresh", "up to date".into());
+    }
+    let hit = session.uses_cache(target.id) && !session.options.force && session.store.result(&look.key).is_some();
+    planned(if hit { "restore" } else { "run" }, look.reason)
+}
+
+impl Session {
+    fn git_for<'s>(&'s self, globs: &[String], ask: impl FnOnce(&'s super::git::Git) -> Option<&'s str>) -> Option<String> {
+        if globs.is_empty() { None } else { ask(&self.git).map(str::to_owned) }
+    }
+
+    /// What started the run: GitHub's name for it, or `local`.
+    fn event(&self) -> String {
+        let event = self.caller.get(std::ffi::OsStr::new("GITHUB_EVENT_NAME"));
+        event.map_or_else(|| "local".into(), |event| event.to_string_lossy().into_owned())
+    }
+}
+

@@ -1,0 +1,467 @@
+//! The coordinator: one thread that owns the state of a run.
+//!
+//! It asks the scheduler what may go on, looks at targets itself as long as nothing runs (one walk of the workspace answers
+//! for all of them then), hands those with something to do to a pool of threads that may wait, and tells listeners
+//! what happens. A run with nothing to do never gets past the looking: no thread, no store, no signal handler.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::cache::store;
+use crate::cache::walk::Tree;
+use crate::exec::service::{Rendered, ServiceEvent, Services};
+use crate::pipeline::model::{Kind, Target, TargetId};
+
+use super::environment;
+use super::event::{Counts, Event, Finished, Listener, Outcome};
+use super::job::{Job, Message, Shared};
+use super::look::{Fault, Look};
+use super::plan::{Plan, action};
+use super::render::Plain;
+use super::scheduler::{Scheduler, Step, blamed};
+use super::session::{Session, lock};
+
+/// How often clocks on the screen move.
+const TICK: Duration = Duration::from_millis(100);
+/// How long the store stays open with nothing to ask.
+const IDLE: Duration = Duration::from_millis(30);
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    pub counts: Counts,
+    pub exit_code: u8,
+}
+
+/// Runs a plan to its end.
+pub fn run(session: &Arc<Session>, plan: &Plan, listener: &mut dyn Listener) -> Summary {
+    let mut coordinator = Coordinator::new(session, plan, listener);
+    coordinator.start();
+    coordinator.work();
+    coordinator.end()
+}
+
+struct Coordinator<'a> {
+    session: &'a Arc<Session>,
+    plan: &'a Plan,
+    listener: &'a mut dyn Listener,
+    scheduler: Scheduler,
+    /// The walk for all targets, while nothing has run that could have changed a file.
+    tree: Option<Tree>,
+    looks: HashMap<usize, Look>,
+    hands: Option<Hands>,
+    counts: Counts,
+    saved: Duration,
+    exit_code: u8,
+    began: Instant,
+    signals: usize,
+    names: Vec<Arc<str>>,
+}
+
+/// What a run needs once something really runs.
+struct Hands {
+    shared: Arc<Shared>,
+    pool: rayon::ThreadPool,
+    messages: Receiver<Message>,
+    signals: signal_hook::iterator::Handle,
+    /// Targets that still may use a service, by service.
+    users: Vec<usize>,
+    /// Held while this run goes on: `forge cancel` finds it.
+    active: Option<(File, std::path::PathBuf)>,
+}
+
+impl<'a> Coordinator<'a> {
+    fn new(session: &'a Arc<Session>, plan: &'a Plan, listener: &'a mut dyn Listener) -> Self {
+        let address = |id: &TargetId| Arc::clone(&session.ws.target(*id).address);
+        Self {
+            scheduler: Scheduler::new(plan.nodes.clone(), session.options.jobs, session.options.keep_going),
+            names: plan.targets.iter().map(address).collect(),
+            tree: None,
+            looks: HashMap::new(),
+            hands: None,
+            counts: Counts::default(),
+            saved: Duration::ZERO,
+            exit_code: 0,
+            began: Instant::now(),
+            signals: 0,
+            session,
+            plan,
+            listener,
+        }
+    }
+
+    fn start(&mut self) {
+        let total = self.plan.targets.iter().filter(|id| !is_group(self.session.ws.target(**id))).count();
+        self.listener.on(&Event::RunStarted {
+            name: self.session.ws.projects[0].name.as_str().into(),
+            total,
+            jobs: self.session.options.jobs,
+            dry_run: self.session.options.dry_run,
+        });
+    }
+
+    fn work(&mut self) {
+        while !self.scheduler.is_done() {
+            match self.scheduler.next() {
+                Some(Step::Look(number)) => self.look(number),
+                Some(Step::Skip(number, reason)) => self.skip(number, &reason),
+                Some(Step::Start(number)) => self.dispatch(number),
+                None => self.wait(),
+            }
+            self.tell_warnings();
+        }
+    }
+
+    fn target(&self, number: usize) -> &'a Target {
+        self.session.ws.target(self.plan.targets[number])
+    }
+
+    /// Answers for a target without a thread where that can be done.
+    fn look(&mut self, number: usize) {
+        let target = self.target(number);
+        if is_group(target) {
+            self.scheduler.finish(number, Outcome::Fresh);
+            return;
+        }
+        if let Some(fault) = not_there_yet(target) {
+            let finished = self.shared_job(target, |job| job.fault(fault));
+            return self.finished(number, finished);
+        }
+        if self.hands.is_some() {
+            return self.scheduler.queue(number);
+        }
+        match self.look_now(target) {
+            Ok(look) => match &look.fresh {
+                Some(state) => {
+                    let finished = self.shared_job(target, |job| job.fresh(state, &look));
+                    self.finished(number, finished);
+                }
+                None => {
+                    self.looks.insert(number, look);
+                    self.scheduler.queue(number);
+                }
+            },
+            Err(fault) => {
+                let finished = self.shared_job(target, |job| job.fault(fault));
+                self.finished(number, finished);
+            }
+        }
+    }
+
+    fn look_now(&mut self, target: &Target) -> Result<Look, Fault> {
+        if self.tree.is_none() {
+            let bases = self.plan.targets.iter().flat_map(|id| self.session.spec(*id).bases.clone());
+            let bases: Vec<String> = bases.collect();
+            self.tree = Some(self.session.walker.walk(&bases)?);
+        }
+        self.session.look(target, self.tree.as_ref())
+    }
+
+    /// A job that only words its result: it starts nothing.
+    fn shared_job(&self, target: &Target, word: impl FnOnce(&Job) -> Finished) -> Finished {
+        word(&Job::wording(self.session, target))
+    }
+
+    fn skip(&mut self, number: usize, reason: &str) {
+        let target = self.target(number);
+        let reason = match blamed(reason) {
+            Some(culprit) if self.plan.nodes[number].needs.contains(&culprit) => {
+                format!("needs {}, which {}", self.names[culprit], self.how(culprit))
+            }
+            Some(culprit) => format!("{} failed", self.names[culprit]),
+            None => reason.to_owned(),
+        };
+        if is_group(target) {
+            return self.scheduler.finish(number, Outcome::Skipped);
+        }
+        let finished = self.shared_job(target, |job| job.skipped(reason));
+        self.finished(number, finished);
+    }
+
+    /// A failed need says `failed`; one that was skipped for another's failure says so.
+    fn how(&self, number: usize) -> &'static str {
+        if is_group(self.target(number)) || !self.scheduler.has_failed(number) { "didn't succeed" } else { "failed" }
+    }
+
+    fn dispatch(&mut self, number: usize) {
+        // From here on files may change: later targets walk for themselves.
+        self.tree = None;
+        let look = self.looks.remove(&number).filter(|_| self.scheduler.started() == 1 || self.nothing_ran());
+        if self.hands.is_none() {
+            match self.hands() {
+                Ok(hands) => self.hands = Some(hands),
+                Err(fault) => {
+                    let target = self.target(number);
+                    let finished = self.shared_job(target, |job| job.fault(fault));
+                    return self.finished(number, finished);
+                }
+            }
+        }
+        let Some(hands) = &self.hands else { return };
+        let target = self.target(number);
+        if target.interactive {
+            self.listener.suspend(true);
+        }
+        let (shared, id) = (Arc::clone(&hands.shared), target.id);
+        hands.pool.spawn(move || {
+            let target = shared.session.ws.target(id);
+            let job = Job::new(&shared, target);
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.run(look)));
+            let finished = done.unwrap_or_else(|_| job.fault(Fault::failed("forge itself failed on it; please report this")));
+            let _ = shared.events.send(Message::Finished(number, Box::new(finished)));
+        });
+    }
+
+    fn nothing_ran(&self) -> bool {
+        self.hands.as_ref().is_none_or(|hands| !hands.shared.ran.load(Ordering::Relaxed))
+    }
+
+    fn hands(&self) -> Result<Hands, Fault> {
+        let (events, messages) = unbounded();
+        let session = self.session;
+        let services = Arc::new(services(session, events.clone())?);
+        let shared = Arc::new(Shared {
+            session: Arc::clone(session),
+            services,
+            events: events.clone(),
+            cancelled: AtomicBool::new(false),
+            ran: AtomicBool::new(false),
+            running: Mutex::default(),
+        });
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(session.options.jobs.max(1))
+            .thread_name(|number| format!("job-{number}"))
+            .build()
+            .map_err(|error| Fault::failed(format!("no threads can be started: {error}")))?;
+        let mut users = vec![0; session.ws.services.len()];
+        for id in &self.plan.targets {
+            session.ws.target(*id).services.iter().for_each(|service| users[service.0 as usize] += 1);
+        }
+        let signals = watch_signals(events)?;
+        let active = if session.options.no_cache { None } else { mark_active(&session.cache_dir) };
+        Ok(Hands { shared, pool, messages, signals, users, active })
+    }
+
+    /// Until something happens, with the clocks going on.
+    fn wait(&mut self) {
+        let Some(hands) = &self.hands else { return };
+        let message = match hands.messages.recv_timeout(IDLE) {
+            Err(RecvTimeoutError::Timeout) => {
+                self.session.store.idle();
+                hands.messages.recv_timeout(TICK)
+            }
+            other => other,
+        };
+        match message {
+            Ok(message) => self.hear(message),
+            Err(_) => self.listener.tick(),
+        }
+    }
+
+    fn hear(&mut self, message: Message) {
+        match message {
+            Message::Event(event) => self.listener.on(&event),
+            Message::Finished(number, finished) => {
+                if self.target(number).interactive {
+                    self.listener.suspend(false);
+                }
+                self.finished(number, *finished);
+                self.listener.tick();
+            }
+            Message::Signal(signal) => self.interrupt(signal),
+        }
+    }
+
+    /// The first signal asks everything to end; another one doesn't ask.
+    fn interrupt(&mut self, signal: i32) {
+        self.signals += 1;
+        self.exit_code = 130;
+        let Some(hands) = &self.hands else { return };
+        hands.shared.cancelled.store(true, Ordering::Relaxed);
+        let running = lock(&hands.shared.running);
+        for (id, handle) in running.iter() {
+            let asked_by_terminal = signal == SIGINT && self.session.ws.target(*id).interactive;
+            if self.signals > 1 {
+                handle.kill();
+            } else if !asked_by_terminal {
+                handle.interrupt();
+            }
+        }
+        drop(running);
+        if self.signals == 1 {
+            let signal = match signal {
+                SIGINT => "Ctrl-C",
+                SIGTERM => "SIGTERM",
+                _ => "SIGHUP",
+            };
+            self.listener.on(&Event::Interrupted { signal });
+            self.scheduler.stop("interrupted");
+        }
+    }
+
+    fn finished(&mut self, number: usize, finished: Finished) {
+        self.counts.add(finished.outcome);
+        self.saved += finished.saved.unwrap_or_default();
+        if finished.outcome == Outcome::Failed && self.exit_code != 130 {
+            // Something missing is told apart only if nothing else went wrong.
+            let first = self.counts.failed == 1;
+            self.exit_code = if first || self.exit_code == finished.exit_with { finished.exit_with } else { 1 };
+        }
+        self.scheduler.finish(number, finished.outcome);
+        self.release_services(number);
+        self.listener.on(&Event::TargetFinished(Box::new(finished)));
+    }
+
+    /// A service whose last user has ended goes.
+    fn release_services(&mut self, number: usize) {
+        let target = self.target(number);
+        let Some(hands) = &mut self.hands else { return };
+        for service in &target.services {
+            let at = service.0 as usize;
+            hands.users[at] = hands.users[at].saturating_sub(1);
+            if hands.users[at] == 0 {
+                let services = Arc::clone(&hands.shared.services);
+                thread::spawn(move || services.stop(at));
+            }
+        }
+    }
+
+    fn tell_warnings(&mut self) {
+        for message in self.session.take_warnings() {
+            self.listener.on(&Event::Warning { target: None, message, help: None });
+        }
+    }
+
+    fn end(mut self) -> Summary {
+        if let Some(hands) = self.hands.take() {
+            hands.shared.services.stop_all();
+            hands.signals.close();
+            while let Ok(message) = hands.messages.try_recv() {
+                match message {
+                    Message::Event(event) => self.listener.on(&event),
+                    Message::Signal(signal) => self.interrupt(signal),
+                    Message::Finished(..) => {}
+                }
+            }
+            if let Some((file, path)) = hands.active {
+                let _ = fs::remove_file(path);
+                drop(file);
+            }
+        }
+        self.session.save();
+        self.tell_warnings();
+        let summary = Summary { counts: self.counts, exit_code: self.exit_code };
+        self.listener.on(&Event::RunFinished {
+            ok: self.exit_code == 0,
+            counts: self.counts,
+            duration: self.began.elapsed(),
+            saved: self.saved,
+            exit_code: self.exit_code,
+        });
+        summary
+    }
+}
+
+/// `--dry-run`: what would happen, in order, with nothing changed.
+pub fn dry_run(session: &Arc<Session>, plan: &Plan, listener: &mut dyn Listener) -> Summary {
+    let mut coordinator = Coordinator::new(session, plan, listener);
+    coordinator.start();
+    let mut would_run: Vec<Option<Arc<str>>> = vec![None; plan.targets.len()];
+    for number in 0..plan.targets.len() {
+        let target = coordinator.target(number);
+        let running_need = plan.nodes[number].needs.iter().find_map(|&need| would_run[need].clone());
+        if is_group(target) {
+            would_run[number] = running_need;
+            continue;
+        }
+        let look = coordinator.look_now(target);
+        let planned = action(session, target, plan.nodes[number].unmet.as_deref(), running_need, look);
+        if planned.runs {
+            would_run[number] = Some(Arc::clone(&target.address));
+        }
+        coordinator.listener.on(&planned.event);
+    }
+    coordinator.end()
+}
+
+fn is_group(target: &Target) -> bool {
+    matches!(target.kind, Kind::Group)
+}
+
+/// Kinds that are declared but not run by this version.
+fn not_there_yet(target: &Target) -> Option<Fault> {
+    match target.kind {
+        Kind::Image(_) | Kind::Deploy(_) => Some(Fault {
+            message: format!("this version of forge can't run {} targets yet", target.kind.name()),
+            help: Some("it checks and plans them; run what they need by naming it: forge lint test scan".into()),
+            exit_with: 1,
+        }),
+        _ => None,
+    }
+}
+
+fn services(session: &Arc<Session>, events: Sender<Message>) -> Result<Services, Fault> {
+    let ws = &session.ws;
+    let base: Vec<_> = environment::base(&session.caller).into_iter().collect();
+    let mut definitions = Vec::with_capacity(ws.services.len());
+    for service in &ws.services {
+        let project = ws.project(service.project);
+        let name: Arc<str> = match project.id.0 {
+            0 => service.name.as_str().into(),
+            _ => format!("{}:{}", project.name, service.name).into(),
+        };
+        let dir = ws.root.join(&project.dir);
+        let plain = Plain { session, project: service.project };
+        definitions.push(Rendered::new(service, name, dir, base.clone(), &plain)?);
+    }
+    let id = crate::cache::digest::Digest::of(ws.root.as_os_str().as_encoded_bytes()).hex()[..12].to_owned();
+    let run = format!("{}-{}", std::process::id(), store::now());
+    Ok(Services::new(id, run, definitions, move |event| {
+        let _ = events.send(Message::Event(translate(event)));
+    }))
+}
+
+fn translate(event: ServiceEvent) -> Event {
+    match event {
+        ServiceEvent::Starting { service } => Event::ServiceStarting { service },
+        ServiceEvent::Ready { service, detail, took } => Event::ServiceReady { service, detail, took },
+        ServiceEvent::Stopped { service } => Event::ServiceStopped { service },
+        ServiceEvent::Progress { service, text } => Event::Waiting { target: service, why: text },
+        ServiceEvent::Notice { service, message, help } => {
+            Event::Warning { target: Some(service), message, help }
+        }
+    }
+}
+
+fn watch_signals(events: Sender<Message>) -> Result<signal_hook::iterator::Handle, Fault> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let handle = signals.handle();
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in signals.forever() {
+            if events.send(Message::Signal(signal)).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(handle)
+}
+
+/// Leaves word that this process runs targets here.
+fn mark_active(cache_dir: &Path) -> Option<(File, std::path::PathBuf)> {
+    store::prepare(cache_dir).ok()?;
+    let directory = cache_dir.join("active");
+    fs::create_dir_all(&directory).ok()?;
+    let name = std::process::id().to_string();
+    let file = store::lock_file(&directory, &name).ok()?;
+    file.try_lock().ok()?;
+    Some((file, directory.join(name)))
+}
