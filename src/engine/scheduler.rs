@@ -1,0 +1,336 @@
+//! Which target may go on, decided from nothing but the graph and what has ended.
+//!
+//! No threads, no clocks, no targets: nodes are numbers. The coordinator asks [`Scheduler::next`] until there is
+//! nothing to do, and tells [`Scheduler::finish`] what became of each. The states of a node are drawn
+//! in `docs/design.md`.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::event::Outcome;
+
+/// A node of the plan.
+#[derive(Clone, Debug, Default)]
+pub struct Node {
+    /// End before it, and must succeed (or be skipped by their own condition).
+    pub needs: Vec<usize>,
+    /// It runs after these, whatever became of them: it is their `finally`.
+    pub follows: Vec<usize>,
+    /// Nodes with a common lock never run together.
+    pub locks: Vec<String>,
+    /// Runs with nothing beside it.
+    pub alone: bool,
+    /// Stands for its needs: has nothing to do itself.
+    pub group: bool,
+    /// Its condition isn't met: it counts as done for those that need it.
+    pub unmet: Option<String>,
+}
+
+/// What the coordinator does next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Everything before it has ended: see whether there is anything to do.
+    Look(usize),
+    /// It has something to do and its turn: start it.
+    Start(usize),
+    /// It won't run.
+    Skip(usize, String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// For so many others.
+    Waiting(usize),
+    Looking,
+    /// For a place among the running.
+    Queued,
+    Running,
+    /// `good`: those that need it may go on.
+    Done {
+        good: bool,
+    },
+}
+
+/// Hands out nodes.
+pub struct Scheduler {
+    nodes: Vec<Node>,
+    /// Who waits for a node, and whether it minds how that ended.
+    dependents: Vec<Vec<(usize, bool)>>,
+    states: Vec<State>,
+    /// The need that failed, for those that wait in vain.
+    doomed: Vec<Option<usize>>,
+    /// Runs even after a failure: a `finally` node or what one needs.
+    cleanup: Vec<bool>,
+    /// It was started: what follows it runs even when the run was stopped.
+    started: Vec<bool>,
+    ready: BTreeSet<usize>,
+    queue: BTreeSet<usize>,
+    running: usize,
+    slots: usize,
+    locked: HashSet<String>,
+    alone: bool,
+    keep_going: bool,
+    stop: Option<String>,
+    left: usize,
+}
+
+impl Scheduler {
+    /// `slots` nodes run at most at once. Nodes are numbered in an order in which needs come first.
+    pub fn new(nodes: Vec<Node>, slots: usize, keep_going: bool) -> Self {
+        let mut dependents = vec![Vec::new(); nodes.len()];
+        let mut states = Vec::with_capacity(nodes.len());
+        for (number, node) in nodes.iter().enumerate() {
+            node.needs.iter().for_each(|&need| dependents[need].push((number, true)));
+            node.follows.iter().for_each(|&before| dependents[before].push((number, false)));
+            states.push(State::Waiting(node.needs.len() + node.follows.len()));
+        }
+        let free = |number: &usize| states[*number] == State::Waiting(0);
+        Self {
+            ready: (0..nodes.len()).filter(free).collect(),
+            cleanup: cleanup(&nodes),
+            doomed: vec![None; nodes.len()],
+            started: vec![false; nodes.len()],
+            left: nodes.len(),
+            queue: BTreeSet::new(),
+            running: 0,
+            slots: slots.max(1),
+            locked: HashSet::new(),
+            alone: false,
+            keep_going,
+            stop: None,
+            dependents,
+            states,
+            nodes,
+        }
+    }
+
+    /// What can be done now; none until something that was handed out ends.
+    pub fn next(&mut self) -> Option<Step> {
+        if let Some(number) = self.ready.pop_first() {
+            if let Some(reason) = self.reason_to_skip(number) {
+                return Some(Step::Skip(number, reason));
+            }
+            self.states[number] = State::Looking;
+            return Some(Step::Look(number));
+        }
+        let number = self.queue.iter().copied().find(|&number| self.has_place(number));
+        if let Some(stopped) = self.queue.iter().copied().find(|&number| self.is_stopped(number)) {
+            self.queue.remove(&stopped);
+            return Some(Step::Skip(stopped, self.stop.clone().unwrap_or_default()));
+        }
+        let number = number?;
+        self.queue.remove(&number);
+        self.states[number] = State::Running;
+        self.started[number] = true;
+        self.running += 1;
+        self.alone = self.nodes[number].alone;
+        self.locked.extend(self.nodes[number].locks.iter().cloned());
+        Some(Step::Start(number))
+    }
+
+    fn reason_to_skip(&self, number: usize) -> Option<String> {
+        if let Some(reason) = &self.nodes[number].unmet {
+            return Some(reason.clone());
+        }
+        if let Some(need) = self.doomed[number] {
+            return Some(format!("\0{need}"));
+        }
+        self.is_stopped(number).then(|| self.stop.clone().unwrap_or_default())
+    }
+
+    /// After the stop only clean-up of what was started goes on.
+    fn is_stopped(&self, number: usize) -> bool {
+        let follows = &self.nodes[number].follows;
+        let wanted = self.cleanup[number] && (follows.is_empty() || follows.iter().any(|&before| self.started[before]));
+        self.stop.is_some() && !wanted
+    }
+
+    fn has_place(&self, number: usize) -> bool {
+        let node = &self.nodes[number];
+        let room = self.running < self.slots && !self.alone;
+        room && (!node.alone || self.running == 0) && !node.locks.iter().any(|lock| self.locked.contains(lock))
+    }
+
+    /// A node that was looked at has something to do.
+    pub fn queue(&mut self, number: usize) {
+        self.states[number] = State::Queued;
+        self.queue.insert(number);
+    }
+
+    /// A node ended: after a look, a start or a skip.
+    pub fn finish(&mut self, number: usize, outcome: Outcome) {
+        if self.states[number] == State::Running {
+            self.running -= 1;
+            self.alone = false;
+            for lock in &self.nodes[number].locks {
+                self.locked.remove(lock);
+            }
+        }
+        let good = outcome.is_success() || (outcome == Outcome::Skipped && self.nodes[number].unmet.is_some());
+        self.states[number] = State::Done { good };
+        self.left -= 1;
+        if outcome == Outcome::Failed && !self.keep_going && self.stop.is_none() {
+            self.stop = Some(format!("\0{number}"));
+        }
+        for (dependent, minds) in std::mem::take(&mut self.dependents[number]) {
+            if minds && !good {
+                self.doomed[dependent].get_or_insert(number);
+            }
+            if let State::Waiting(others) = &mut self.states[dependent] {
+                *others -= 1;
+                if *others == 0 {
+                    self.ready.insert(dependent);
+                }
+            }
+        }
+    }
+
+    /// Nothing more is started, but for what cleans up after what was.
+    pub fn stop(&mut self, reason: &str) {
+        self.stop = Some(reason.to_owned());
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Nodes that are handed out and haven't ended.
+    pub fn running(&self) -> usize {
+        self.running
+    }
+}
+
+/// The `finally` nodes and everything that they alone need.
+fn cleanup(nodes: &[Node]) -> Vec<bool> {
+    let mut cleanup: Vec<bool> = nodes.iter().map(|node| !node.follows.is_empty()).collect();
+    for number in (0..nodes.len()).rev() {
+        if cleanup[number] {
+            nodes[number].needs.iter().for_each(|&need| cleanup[need] = true);
+        }
+    }
+    cleanup
+}
+
+/// A reason that names a node (`\0` and its number) is the scheduler's way of leaving the words to whoever knows names.
+pub fn blamed(reason: &str) -> Option<usize> {
+    reason.strip_prefix('\0')?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    struct World {
+        nodes: Vec<Node>,
+        fails: Vec<bool>,
+        slots: usize,
+        keep_going: bool,
+    }
+
+    /// Runs it all, one end at a time in the order given by `picks`; the log of starts and the outcomes.
+    fn play(world: &World, picks: &[usize]) -> (Vec<usize>, Vec<Outcome>) {
+        let mut scheduler = Scheduler::new(world.nodes.clone(), world.slots, world.keep_going);
+        let mut outcomes: Vec<Option<Outcome>> = vec![None; world.nodes.len()];
+        let (mut started, mut running, mut pick) = (Vec::new(), Vec::<usize>::new(), picks.iter().cycle());
+        while !scheduler.is_done() {
+            match scheduler.next() {
+                Some(Step::Look(number)) if world.nodes[number].group => {
+                    outcomes[number] = Some(Outcome::Fresh);
+                    scheduler.finish(number, Outcome::Fresh);
+                }
+                Some(Step::Look(number)) => scheduler.queue(number),
+                Some(Step::Skip(number, _)) => {
+                    outcomes[number] = Some(Outcome::Skipped);
+                    scheduler.finish(number, Outcome::Skipped);
+                }
+                Some(Step::Start(number)) => {
+                    check_start(world, number, &outcomes, &running);
+                    started.push(number);
+                    running.push(number);
+                }
+                None => {
+                    assert!(!running.is_empty(), "nothing runs and nothing can: a deadlock");
+                    let number = running.remove(pick.next().copied().unwrap_or(0) % running.len());
+                    let outcome = if world.fails[number] { Outcome::Failed } else { Outcome::Ran };
+                    outcomes[number] = Some(outcome);
+                    scheduler.finish(number, outcome);
+                }
+            }
+        }
+        (started, outcomes.into_iter().flatten().collect())
+    }
+
+    fn check_start(world: &World, number: usize, outcomes: &[Option<Outcome>], running: &[usize]) {
+        let node = &world.nodes[number];
+        assert!(running.len() < world.slots);
+        assert!(outcomes[number].is_none(), "{number} ran twice");
+        for &need in &node.needs {
+            let unmet = world.nodes[need].unmet.is_some();
+            assert!(unmet || outcomes[need].is_some_and(Outcome::is_success), "{number} started before {need}");
+        }
+        assert!(node.follows.iter().all(|&before| outcomes[before].is_some()));
+        for &other in running {
+            let shared = world.nodes[other].locks.iter().any(|lock| node.locks.contains(lock));
+            assert!(!shared && !world.nodes[other].alone && !node.alone);
+        }
+    }
+
+    fn any_world() -> impl Strategy<Value = World> {
+        let node = (any::<u32>(), 0..20u8, 0..6u8, 0..12u8);
+        (proptest::collection::vec(node, 1..24), 1..5usize, any::<bool>()).prop_map(|(seeds, slots, keep_going)| {
+            let mut nodes: Vec<Node> = Vec::new();
+            let mut fails = Vec::new();
+            for (number, (needs, odd, lock, kind)) in seeds.into_iter().enumerate() {
+                let before = |bits: u32| (0..number).filter(move |other| bits >> (other % 32) & 1 == 1 && other % 3 == 0);
+                let node = Node {
+                    needs: before(needs).collect(),
+                    follows: if odd == 0 { before(!needs).take(1).collect() } else { Vec::new() },
+                    locks: (lock < 2).then(|| format!("lock-{lock}")).into_iter().collect(),
+                    alone: kind == 0,
+                    group: kind == 1,
+                    ..Node::default()
+                };
+                fails.push(kind == 2 && !node.group);
+                nodes.push(node);
+            }
+            World { nodes, fails, slots, keep_going }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn needs_come_first_locks_hold_and_everything_ends(world in any_world(), picks in proptest::collection::vec(any::<usize>(), 1..30)) {
+            let (started, outcomes) = play(&world, &picks);
+            prop_assert_eq!(outcomes.len(), world.nodes.len());
+            prop_assert_eq!(started.iter().collect::<HashSet<_>>().len(), started.len());
+        }
+
+        #[test]
+        fn keep_going_runs_exactly_what_depends_on_no_failure(mut world in any_world(), picks in proptest::collection::vec(any::<usize>(), 1..30)) {
+            world.keep_going = true;
+            let (started, _) = play(&world, &picks);
+            let mut good: Vec<bool> = Vec::new();
+            for (number, node) in world.nodes.iter().enumerate() {
+                let reached = node.needs.iter().all(|&need| good[need]);
+                good.push(reached && !world.fails[number]);
+                prop_assert_eq!(started.contains(&number), reached && !node.group);
+            }
+        }
+    }
+
+    #[test]
+    fn a_need_skipped_by_its_condition_counts_as_done() {
+        let unmet = Node { unmet: Some("when".into()), ..Node::default() };
+        let needs = Node { needs: vec![0], ..Node::default() };
+        let world = World { nodes: vec![unmet, needs], fails: vec![false; 2], slots: 1, keep_going: false };
+        assert_eq!(play(&world, &[0]).1, [Outcome::Skipped, Outcome::Ran]);
+    }
+
+    #[test]
+    fn finally_runs_after_a_failure_and_after_a_stop() {
+        let nodes = vec![Node::default(), Node { follows: vec![0], ..Node::default() }, Node::default()];
+        let world = World { nodes, fails: vec![true, false, false], slots: 1, keep_going: false };
+        assert_eq!(play(&world, &[0]).1, [Outcome::Failed, Outcome::Ran, Outcome::Skipped]);
+    }
+}

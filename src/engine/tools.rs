@@ -1,0 +1,180 @@
+//! The versions of the tools that a target names: checked, and part of its key.
+//!
+//! Asking a tool costs a process, so the answer is kept with the program's stat, but only where the program itself decides
+//! what it prints: a real executable under its own name. Shims (pyenv, asdf, rustup, volta) print what a file
+//! elsewhere says; they are asked every time.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+use semver::Version;
+
+use crate::cache::stat::Stat;
+use crate::pipeline::model::Tool;
+
+/// What tools said.
+#[derive(Default)]
+pub struct Tools {
+    kept: Mutex<BTreeMap<String, (Stat, String)>>,
+    changed: Mutex<bool>,
+}
+
+/// A tool that can't be used.
+#[derive(Debug)]
+pub struct ToolError {
+    pub message: String,
+    pub help: String,
+}
+
+impl Tools {
+    pub fn new(kept: BTreeMap<String, (Stat, String)>) -> Self {
+        Self { kept: Mutex::new(kept), changed: Mutex::new(false) }
+    }
+
+    /// What was learned, if anything was.
+    pub fn changed(&self) -> Option<BTreeMap<String, (Stat, String)>> {
+        let changed = *self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        changed.then(|| self.all())
+    }
+
+    pub fn all(&self) -> BTreeMap<String, (Stat, String)> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The version that a tool prints.
+    ///
+    /// # Errors
+    /// It isn't there, doesn't run, prints no version, or not one that fits.
+    pub fn version(&self, tool: &Tool, dir: &Path, env: &[(OsString, OsString)]) -> Result<String, ToolError> {
+        let program = find(&tool.name, dir, env).ok_or_else(|| ToolError {
+            message: format!("{} isn't installed", tool.name),
+            help: format!("install {} {} so that it is in PATH", tool.name, tool.requirement),
+        })?;
+        let printed = self.printed(&tool.name, &program, dir, env)?;
+        let version = first_version(&printed).ok_or_else(|| ToolError {
+            message: format!("`{} --version` prints no version", tool.name),
+            help: format!("it printed {:?}; leave it out of `tools`", printed.lines().next().unwrap_or_default()),
+        })?;
+        if tool.requirement != "*" && !tool.version.matches(&version.1) {
+            return Err(ToolError {
+                message: format!("{} is {}, and {} is wanted", tool.name, version.0, tool.requirement),
+                help: format!("{} is the one found first in PATH", program.display()),
+            });
+        }
+        Ok(version.0)
+    }
+
+    fn printed(&self, name: &str, program: &Path, dir: &Path, env: &[(OsString, OsString)]) -> Result<String, ToolError> {
+        let path = program.to_string_lossy().into_owned();
+        let stat = own_binary(name, program);
+        if let Some(stat) = stat {
+            let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, printed)) = kept.get(&path).filter(|(known, _)| *known == stat) {
+                return Ok(printed.clone());
+            }
+        }
+        let printed = ask(program, dir, env).map_err(|why| ToolError {
+            message: format!("`{name} --version` {why}"),
+            help: format!("it is {}", program.display()),
+        })?;
+        if let Some(stat) = stat {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.insert(path, (stat, printed.clone()));
+            *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        }
+        Ok(printed)
+    }
+}
+
+fn ask(program: &Path, dir: &Path, env: &[(OsString, OsString)]) -> Result<String, String> {
+    let mut command = Command::new(program);
+    command.arg("--version").current_dir(dir).env_clear().stdin(Stdio::null());
+    command.envs(env.iter().map(|(name, value)| (name, value)));
+    let output = command.output().map_err(|error| format!("can't be run: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("ends with {}", output.status));
+    }
+    // Some print it to standard error.
+    let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// A program as a shell would find it.
+pub fn find(name: &str, dir: &Path, env: &[(OsString, OsString)]) -> Option<PathBuf> {
+    if name.contains('/') {
+        return Some(dir.join(name)).filter(|path| is_program(path));
+    }
+    let path = env.iter().find(|(name, _)| name == OsStr::new("PATH"))?;
+    std::env::split_paths(&path.1).map(|directory| dir.join(directory).join(name)).find(|path| is_program(path))
+}
+
+fn is_program(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}
+
+/// The stat of a program that answers for itself; none for scripts, shims and programs with several names.
+fn own_binary(name: &str, program: &Path) -> Option<Stat> {
+    let real = fs::canonicalize(program).ok()?;
+    let called = Path::new(name).file_name()?.to_str()?;
+    let own_name = real.file_name()?.to_str()?.starts_with(called);
+    let metadata = fs::metadata(&real).ok()?;
+    let mut magic = [0; 4];
+    File::open(&real).ok()?.read_exact(&mut magic).ok()?;
+    let executable = magic == *b"\x7fELF" || magic == [0xcf, 0xfa, 0xed, 0xfe];
+    (own_name && executable && metadata.nlink() == 1).then(|| Stat::from(&metadata))
+}
+
+/// The first thing in a text that looks like a version: as printed, and filled up to three numbers.
+fn first_version(text: &str) -> Option<(String, Version)> {
+    let mut single = None;
+    for word in text.split(|c: char| c.is_whitespace() || "(),;\"'".contains(c)) {
+        let Some(digits) = word.find(|c: char| c.is_ascii_digit()) else {
+            continue;
+        };
+        let prefix_ok = word[..digits].chars().all(|c| c.is_ascii_alphabetic() || c == '-' || c == '_');
+        let end = word[digits..].find(|c: char| !c.is_ascii_digit() && c != '.').map_or(word.len(), |at| digits + at);
+        let number = word[digits..end].trim_end_matches('.');
+        let mut parts = number.split('.').map(|part| part.parse::<u64>());
+        let (Some(Ok(major)), minor, patch) = (parts.next(), parts.next(), parts.next()) else {
+            continue;
+        };
+        let version = Version::new(major, minor.and_then(Result::ok).unwrap_or(0), patch.and_then(Result::ok).unwrap_or(0));
+        let found = (number.to_owned(), version);
+        if number.contains('.') && prefix_ok {
+            return Some(found);
+        }
+        single.get_or_insert(found);
+    }
+    single
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_found_in_what_tools_print() {
+        let cases = [
+            ("Python 3.11.7", "3.11.7"),
+            ("black, 24.8.0 (compiled: yes)\nPython (CPython) 3.11.7", "24.8.0"),
+            ("git version 2.47.3", "2.47.3"),
+            ("go version go1.22.1 linux/amd64", "1.22.1"),
+            ("v20.20.2", "20.20.2"),
+            ("jq-1.7", "1.7"),
+            ("GNU Make 4.3\nBuilt for x86_64-pc-linux-gnu", "4.3"),
+            ("rustc 1.95.0 (59807616e 2026-04-14)", "1.95.0"),
+            ("psql (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)", "15.18"),
+            ("less 590", "590"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(first_version(text).expect(text).0, expected);
+        }
+        assert!(first_version("no version here").is_none());
+    }
+}
