@@ -243,13 +243,13 @@ fn an_unhealthy_one_fails_with_what_its_check_said() {
 
 #[test]
 fn a_late_one_is_removed() {
-    let within = Duration::from_millis(500);
+    let within = Duration::from_secs(2);
     let never = Check::Exec(Template::from("echo not today; exit 9"));
     let error = failure(Rendered {
         within,
         ..with(HTTP, never)
     });
-    let said = "not ready after 0.5 s: its probe ended with exit code 9: not today";
+    let said = "not ready after 2 s: its probe ended with exit code 9: not today";
     assert!(error.message.ends_with(said), "{error}");
 }
 
@@ -442,4 +442,40 @@ fn the_engine_says_who_it_is() {
     let version = Engine::connect().unwrap().version().unwrap();
     assert!(!version.version.is_empty() && !version.api.is_empty());
     assert!(fs::metadata(version.socket).is_ok());
+}
+
+/// In a process of its own, because the engine's address comes from the environment.
+#[test]
+fn without_an_engine_the_service_is_missing_or_its_process_is_used() {
+    const NOWHERE: &str = "unix:///nonexistent/docker.sock";
+    if env::var("DOCKER_HOST").as_deref() == Ok(NOWHERE) {
+        return without_an_engine();
+    }
+    let this = "without_an_engine_the_service_is_missing_or_its_process_is_used";
+    let status = Command::new(env::current_exe().unwrap())
+        .args(["--exact", this])
+        .env("DOCKER_HOST", NOWHERE)
+        .status();
+    assert!(status.unwrap().success());
+}
+
+fn without_an_engine() {
+    let alone = run(service(HTTP));
+    let error = alone.services.acquire(0, &GO).unwrap_err();
+    assert!(error.is_missing());
+    assert!(
+        error
+            .message
+            .contains("no Docker engine answers at /nonexistent/docker.sock")
+    );
+    assert!(error.help.unwrap().contains("install and start Docker"));
+    assert!(docker::image_digest(HTTP).unwrap_err().is_absent());
+
+    let both = run(Rendered {
+        run: vec![Template::from("echo up; exec sleep 600")],
+        ..with(HTTP, Check::Log("up".into()))
+    });
+    both.services.acquire(0, &GO).unwrap();
+    assert!(both.told("notice: service web: no Docker engine answers"));
+    assert!(both.told("ready: process on 127.0.0.1:"));
 }

@@ -19,7 +19,6 @@ use crate::cache::inputs::{InputError, Inputs};
 use crate::cache::manifest::Manifest;
 use crate::cache::stat::Kind as FileKind;
 use crate::cache::store::{self, Batch, Record, State};
-use crate::exec::mask::Mask;
 use crate::exec::process::{self, Exit, Handle, Output, Spec};
 use crate::exec::service::{Endpoint, Services};
 use crate::pipeline::model::{ServiceId, Target, TargetId};
@@ -28,6 +27,7 @@ use super::environment::Declared;
 use super::event::{Event, Finished, Outcome};
 use super::log::{Lines, Log};
 use super::look::{Fault, Look};
+use super::outcome::Wording;
 use super::render::Values;
 use super::session::{Done, Session, lock};
 
@@ -60,50 +60,25 @@ enum End {
 
 /// One target's way.
 pub struct Job<'a> {
-    /// None for one that only words what became of its target.
-    shared: Option<&'a Shared>,
+    shared: &'a Shared,
     session: &'a Session,
     target: &'a Target,
-    began: Instant,
-    mask: Mask,
+    words: Wording<'a>,
 }
 
 impl<'a> Job<'a> {
     pub fn new(shared: &'a Shared, target: &'a Target) -> Self {
         let session = &*shared.session;
-        let declared = Declared::of(target, &session.caller, &session.ws.root);
-        let mask =
-            declared.map_or_else(|_| Mask::new([]), |declared| Mask::new(declared.secrets()));
-        Self {
-            shared,
-            session,
-            target,
-            began: Instant::now(),
-            mask,
-        }
+        Self { shared, session, target, words: Wording::new(session, target) }
     }
 
     /// Does it. `look` is what was found when nothing had run yet; none where that may have changed.
     pub fn run(&self, look: Option<Look>) -> Finished {
         match self.try_run(look) {
             Ok(finished) => finished,
-            Err(_) if self.is_cancelled() => {
-                self.finished(Outcome::Cancelled, "interrupted".into())
-            }
-            Err(fault) => self.fault(fault),
+            Err(_) if self.is_cancelled() => self.words.interrupted(),
+            Err(fault) => self.words.fault(fault),
         }
-    }
-
-    /// A target that can't be run.
-    pub fn fault(&self, fault: Fault) -> Finished {
-        let mut finished = self.finished(Outcome::Failed, fault.message);
-        finished.exit_with = fault.exit_with;
-        let help = fault
-            .help
-            .map(|help| format!("help: {help}\n"))
-            .unwrap_or_default();
-        finished.log = help.into_bytes().into();
-        finished
     }
 
     fn try_run(&self, look: Option<Look>) -> Result<Finished, Fault> {
@@ -112,14 +87,14 @@ impl<'a> Job<'a> {
             None => self.session.look(self.target, None)?,
         };
         if let Some(state) = &look.fresh {
-            return Ok(self.fresh(state, &look));
+            return Ok(self.words.fresh(state, &look));
         }
         if self.session.options.no_cache {
             return self.execute(look);
         }
         let _turn = self.take_turn();
         if self.is_cancelled() {
-            return Ok(self.finished(Outcome::Cancelled, "interrupted".into()));
+            return Ok(self.words.interrupted());
         }
         if !self.session.options.force && self.target.cache {
             let state = self.session.newest_state(&self.target.address);
@@ -212,7 +187,7 @@ impl<'a> Job<'a> {
         });
         self.session.set_state(&self.target.address, kept.clone());
         let _ = fs::remove_file(self.session.marker(&self.target.address));
-        let mut finished = self.fresh(&kept, look);
+        let mut finished = self.words.fresh(&kept, look);
         finished.log = log.into();
         if touched > 0 {
             finished.outcome = Outcome::Restored;
@@ -221,55 +196,15 @@ impl<'a> Job<'a> {
         Some(finished)
     }
 
-    /// Nothing to do.
-    pub fn fresh(&self, state: &State, look: &Look) -> Finished {
-        if let Some(manifest) = self.session.manifest(&state.manifest) {
-            self.session.set_done(
-                self.target.id,
-                Done {
-                    outputs: state.outputs,
-                    manifest,
-                },
-            );
-        }
-        let mut finished = self.finished(Outcome::Fresh, "up to date".into());
-        finished.key = Some(look.key.hex());
-        finished.saved = Some(Duration::from_millis(state.duration_ms));
-        finished
-    }
-
-    fn finished(&self, outcome: Outcome, reason: String) -> Finished {
-        let file = self.session.ws.file(self.target.span.file);
-        let before = file
-            .text
-            .get(..self.target.span.range.start)
-            .unwrap_or_default();
-        Finished {
-            target: Arc::clone(&self.target.address),
-            outcome,
-            key: None,
-            reason: self.mask.text(&reason),
-            duration: self.began.elapsed(),
-            saved: None,
-            attempts: 0,
-            exit_code: None,
-            flaky: false,
-            log: Arc::default(),
-            service_logs: Vec::new(),
-            location: (file.name.as_str().into(), before.matches('\n').count() + 1),
-            exit_with: u8::from(outcome == Outcome::Failed),
-        }
-    }
-
     /// Runs the commands and keeps what they made.
     fn execute(&self, mut look: Look) -> Result<Finished, Fault> {
         let endpoints = match self.start_services() {
             Ok(endpoints) => endpoints,
             Err(Stopped::Cancelled) => {
-                return Ok(self.finished(Outcome::Cancelled, "interrupted".into()));
+                return Ok(self.words.interrupted());
             }
             Err(Stopped::Failed(fault, log)) => {
-                let mut finished = self.fault(fault);
+                let mut finished = self.words.fault(fault);
                 finished.service_logs = log;
                 return Ok(finished);
             }
@@ -288,9 +223,9 @@ impl<'a> Job<'a> {
         let log = log.into_bytes();
         let mut finished = match end {
             End::Success => self.keep(&look, &strays, previous.as_ref(), duration, &log)?,
-            End::Cancelled => self.finished(Outcome::Cancelled, "interrupted".into()),
+            End::Cancelled => self.words.interrupted(),
             End::Failed(reason, code) => {
-                let mut finished = self.finished(Outcome::Failed, reason);
+                let mut finished = self.words.finished(Outcome::Failed, reason);
                 finished.exit_code = code;
                 finished
             }
@@ -300,7 +235,7 @@ impl<'a> Job<'a> {
             self.remember_failure(&look.key);
         }
         if finished.outcome == Outcome::Ran {
-            finished.reason = self.mask.text(&look.reason);
+            finished.reason = self.words.mask.text(&look.reason);
             finished.flaky |= attempts > 1;
         }
         finished.key = Some(look.key.hex());
@@ -362,7 +297,7 @@ impl<'a> Job<'a> {
         let tail = |id: &ServiceId| {
             let bytes = self.shared.services.tail(id.0 as usize);
             let name: Arc<str> = self.session.ws.service(*id).name.as_str().into();
-            (!bytes.is_empty()).then(|| (name, self.mask.whole(&bytes).into()))
+            (!bytes.is_empty()).then(|| (name, self.words.mask.whole(&bytes).into()))
         };
         self.target.services.iter().filter_map(tail).collect()
     }
@@ -450,7 +385,7 @@ impl<'a> Job<'a> {
         let lines = self.session.commands(self.target, &values)?;
         let declared = Declared::of(self.target, &self.session.caller, &self.session.ws.root)?;
         let env = declared.environment(&self.session.caller, &values)?;
-        let shown: Arc<[String]> = lines.iter().map(|line| self.mask.text(line)).collect();
+        let shown: Arc<[String]> = lines.iter().map(|line| self.words.mask.text(line)).collect();
         let of = self.target.retries + 1;
         let mut attempt = 1;
         loop {
@@ -458,7 +393,7 @@ impl<'a> Job<'a> {
                 target: Arc::clone(&self.target.address),
                 attempt,
                 commands: Arc::clone(&shown),
-                reason: self.mask.text(&look.reason),
+                reason: self.words.mask.text(&look.reason),
                 interactive: self.target.interactive,
             });
             let end = self.attempt(&lines, &env, log)?;
@@ -520,6 +455,7 @@ impl<'a> Job<'a> {
             if self.is_cancelled() {
                 return Ok(End::Cancelled);
             }
+            self.shared.ran.store(true, Ordering::Relaxed);
             let process = process::spawn(&spec).map_err(|error| self.cannot_start(&error, &dir))?;
             running.insert(self.target.id, process.handle());
             process
@@ -566,7 +502,7 @@ impl<'a> Job<'a> {
         deadline: Option<Instant>,
         log: &mut Log,
     ) -> Result<bool, Fault> {
-        let (mut mask, mut lines) = (self.mask.stream(), Lines::default());
+        let (mut mask, mut lines) = (self.words.mask.stream(), Lines::default());
         let mut buffer = vec![0; 64 * 1024];
         let mut timed_out = false;
         loop {
@@ -609,7 +545,7 @@ impl<'a> Job<'a> {
         let session = self.session;
         let found = match capture::scan(&session.ws.root, &self.target.outputs, true) {
             Ok(found) => capture::own(found, strays, &self.target.outputs),
-            Err(error) => return Ok(self.finished(Outcome::Failed, error.to_string())),
+            Err(error) => return Ok(self.words.finished(Outcome::Failed, error.to_string())),
         };
         let foreign =
             !self.target.incremental && !strays.is_empty() && self.has_foreign(strays, previous);
@@ -623,7 +559,7 @@ impl<'a> Job<'a> {
         let (manifest, store_it) = match kept {
             Ok(manifest) => (manifest, store_it),
             Err(error @ (CaptureError::Missing(_) | CaptureError::Unstorable { .. })) => {
-                return Ok(self.finished(Outcome::Failed, error.to_string()));
+                return Ok(self.words.finished(Outcome::Failed, error.to_string()));
             }
             Err(error) => {
                 self.warn(format!("its result isn't cached: {error}"), None);
@@ -643,7 +579,7 @@ impl<'a> Job<'a> {
                 manifest: Arc::clone(&manifest),
             },
         );
-        let mut finished = self.finished(Outcome::Ran, String::new());
+        let mut finished = self.words.finished(Outcome::Ran, "");
         if session.options.no_cache || !self.inputs_held(&look.inputs)? {
             return Ok(finished);
         }

@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::path::Path;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -25,6 +26,7 @@ use super::environment;
 use super::event::{Counts, Event, Finished, Listener, Outcome};
 use super::job::{Job, Message, Shared};
 use super::look::{Fault, Look};
+use super::outcome::Wording;
 use super::plan::{Plan, action};
 use super::render::Plain;
 use super::scheduler::{Scheduler, Step, blamed};
@@ -76,7 +78,7 @@ struct Hands {
     /// Targets that still may use a service, by service.
     users: Vec<usize>,
     /// Held while this run goes on: `forge cancel` finds it.
-    active: Option<(File, std::path::PathBuf)>,
+    active: Option<(File, PathBuf)>,
 }
 
 impl<'a> Coordinator<'a> {
@@ -133,7 +135,7 @@ impl<'a> Coordinator<'a> {
             return;
         }
         if let Some(fault) = not_there_yet(target) {
-            let finished = self.shared_job(target, |job| job.fault(fault));
+            let finished = self.words(target).fault(fault);
             return self.finished(number, finished);
         }
         if self.hands.is_some() {
@@ -142,7 +144,7 @@ impl<'a> Coordinator<'a> {
         match self.look_now(target) {
             Ok(look) => match &look.fresh {
                 Some(state) => {
-                    let finished = self.shared_job(target, |job| job.fresh(state, &look));
+                    let finished = self.words(target).fresh(state, &look);
                     self.finished(number, finished);
                 }
                 None => {
@@ -151,7 +153,7 @@ impl<'a> Coordinator<'a> {
                 }
             },
             Err(fault) => {
-                let finished = self.shared_job(target, |job| job.fault(fault));
+                let finished = self.words(target).fault(fault);
                 self.finished(number, finished);
             }
         }
@@ -166,9 +168,8 @@ impl<'a> Coordinator<'a> {
         self.session.look(target, self.tree.as_ref())
     }
 
-    /// A job that only words its result: it starts nothing.
-    fn shared_job(&self, target: &Target, word: impl FnOnce(&Job) -> Finished) -> Finished {
-        word(&Job::wording(self.session, target))
+    fn words<'t>(&'t self, target: &'t Target) -> Wording<'t> {
+        Wording::new(self.session, target)
     }
 
     fn skip(&mut self, number: usize, reason: &str) {
@@ -183,7 +184,7 @@ impl<'a> Coordinator<'a> {
         if is_group(target) {
             return self.scheduler.finish(number, Outcome::Skipped);
         }
-        let finished = self.shared_job(target, |job| job.skipped(reason));
+        let finished = self.words(target).skipped(&reason);
         self.finished(number, finished);
     }
 
@@ -195,13 +196,13 @@ impl<'a> Coordinator<'a> {
     fn dispatch(&mut self, number: usize) {
         // From here on files may change: later targets walk for themselves.
         self.tree = None;
-        let look = self.looks.remove(&number).filter(|_| self.scheduler.started() == 1 || self.nothing_ran());
+        let look = self.looks.remove(&number).filter(|_| self.nothing_ran());
         if self.hands.is_none() {
             match self.hands() {
                 Ok(hands) => self.hands = Some(hands),
                 Err(fault) => {
                     let target = self.target(number);
-                    let finished = self.shared_job(target, |job| job.fault(fault));
+                    let finished = self.words(target).fault(fault);
                     return self.finished(number, finished);
                 }
             }
@@ -215,8 +216,9 @@ impl<'a> Coordinator<'a> {
         hands.pool.spawn(move || {
             let target = shared.session.ws.target(id);
             let job = Job::new(&shared, target);
-            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.run(look)));
-            let finished = done.unwrap_or_else(|_| job.fault(Fault::failed("forge itself failed on it; please report this")));
+            let done = catch_unwind(AssertUnwindSafe(|| job.run(look)));
+            let fault = || Fault::failed("forge itself failed on it; please report this");
+            let finished = done.unwrap_or_else(|_| Wording::new(&shared.session, target).fault(fault()));
             let _ = shared.events.send(Message::Finished(number, Box::new(finished)));
         });
     }
@@ -456,7 +458,7 @@ fn watch_signals(events: Sender<Message>) -> Result<signal_hook::iterator::Handl
 }
 
 /// Leaves word that this process runs targets here.
-fn mark_active(cache_dir: &Path) -> Option<(File, std::path::PathBuf)> {
+fn mark_active(cache_dir: &Path) -> Option<(File, PathBuf)> {
     store::prepare(cache_dir).ok()?;
     let directory = cache_dir.join("active");
     fs::create_dir_all(&directory).ok()?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::pipeline::interpolate::{Lookup, Unresolved};
 use crate::pipeline::model::{Part, Port, Probe, Reference, Service, ServiceId, Text};
 
 /// A service, ready to be started.
@@ -71,19 +72,19 @@ impl Endpoint {
 }
 
 impl Rendered {
-    /// Interpolates a service. `resolve` answers every reference but those to the service itself; one to
-    /// another service is for it to refuse: nothing says which of two services would start first.
+    /// Interpolates a service. Its own address stays open; another service's can't be had, because
+    /// nothing says which of two services starts first.
     ///
     /// # Errors
-    /// Those of `resolve`.
-    pub fn new<E>(
+    /// A reference has no value now.
+    pub fn new(
         service: &Service,
         name: Arc<str>,
         dir: PathBuf,
         base_env: Vec<(OsString, OsString)>,
-        mut resolve: impl FnMut(&Reference) -> Result<String, E>,
-    ) -> Result<Rendered, E> {
-        let mut text = |text: &Text| Template::new(text, service.id, &mut resolve);
+        lookup: &dyn Lookup,
+    ) -> Result<Rendered, Unresolved> {
+        let text = |text: &Text| Template::new(text, service.id, lookup);
         Ok(Rendered {
             name,
             image: match &service.image {
@@ -93,13 +94,13 @@ impl Rendered {
             run: service
                 .run
                 .iter()
-                .map(&mut text)
-                .collect::<Result<_, E>>()?,
+                .map(text)
+                .collect::<Result<_, Unresolved>>()?,
             env: service
                 .env
                 .iter()
                 .map(|(name, value)| Ok((name.clone(), text(value)?)))
-                .collect::<Result<_, E>>()?,
+                .collect::<Result<_, Unresolved>>()?,
             ports: service.ports.clone(),
             ready: match &service.ready {
                 None => None,
@@ -117,23 +118,15 @@ impl Rendered {
 }
 
 impl Template {
-    fn new<E>(
-        text: &Text,
-        own: ServiceId,
-        mut resolve: impl FnMut(&Reference) -> Result<String, E>,
-    ) -> Result<Template, E> {
-        let piece = |part: &Part| {
-            Ok(match part {
-                Part::Literal(text) => Piece::Text(text.clone()),
-                Part::Reference(Reference::ServiceHost(id)) if *id == own => Piece::Host,
-                Part::Reference(Reference::ServicePort(id, port)) if *id == own => {
-                    Piece::Port(*port)
-                }
-                Part::Reference(reference) => Piece::Text(resolve(reference)?),
-            })
+    fn new(text: &Text, own: ServiceId, lookup: &dyn Lookup) -> Result<Template, Unresolved> {
+        let piece = |part: &Part| match part {
+            Part::Literal(text) | Part::Reference(Reference::Var(_, text)) => {
+                Ok(Piece::Text(text.clone()))
+            }
+            Part::Reference(reference) => Piece::new(reference, own, lookup),
         };
         Ok(Template(
-            text.parts.iter().map(piece).collect::<Result<_, E>>()?,
+            text.parts.iter().map(piece).collect::<Result<_, _>>()?,
         ))
     }
 
@@ -147,6 +140,24 @@ impl Template {
                 Piece::Port(inside) => at.port(*inside).unwrap_or(0).to_string(),
             })
             .collect()
+    }
+}
+
+impl Piece {
+    fn new(
+        reference: &Reference,
+        own: ServiceId,
+        lookup: &dyn Lookup,
+    ) -> Result<Piece, Unresolved> {
+        match reference {
+            Reference::ServiceHost(id) if *id == own => Ok(Piece::Host),
+            Reference::ServicePort(id, port) if *id == own => Ok(Piece::Port(*port)),
+            Reference::ServiceHost(_) | Reference::ServicePort(..) => Err(Unresolved::new(
+                reference,
+                "a service can refer to its own address only",
+            )),
+            _ => Ok(Piece::Text(lookup.get(reference)?)),
+        }
     }
 }
 
@@ -170,6 +181,17 @@ mod tests {
     use super::*;
     use crate::pipeline::model::{FileId, Span};
 
+    struct Sha;
+
+    impl Lookup for Sha {
+        fn get(&self, reference: &Reference) -> Result<String, Unresolved> {
+            match reference {
+                Reference::GitSha => Ok("/abc".to_owned()),
+                other => Err(Unresolved::new(other, "not known")),
+            }
+        }
+    }
+
     #[test]
     fn its_own_address_stays_open_and_others_are_resolved() {
         let own = ServiceId(3);
@@ -188,19 +210,14 @@ mod tests {
                 Part::Reference(Reference::GitSha),
             ],
         };
-        let template = Template::new(&text, own, |reference| match reference {
-            Reference::GitSha => Ok("/abc".to_owned()),
-            other => Err(format!("{other:?}")),
-        });
+        let template = Template::new(&text, own, &Sha);
         let at = Endpoint {
             host: "h".into(),
             ports: vec![(80, 4000), (81, 5)],
         };
         assert_eq!(template.unwrap().fill(&at), "http://h:40005/abc");
 
-        let foreign = Template::new(&text, ServiceId(4), |reference| {
-            Err::<String, _>(reference.clone())
-        });
-        assert_eq!(foreign, Err(Reference::ServiceHost(own)));
+        let foreign = Template::new(&text, ServiceId(4), &Sha).unwrap_err();
+        assert!(foreign.reason.contains("its own address only"), "{foreign}");
     }
 }

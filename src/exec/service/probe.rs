@@ -52,6 +52,7 @@ pub fn wait(
 ) -> Result<(), ServiceError> {
     let deadline = Instant::now() + pace.within;
     let mut pause = FIRST_PAUSE.min(pace.every);
+    let mut seen = None;
     loop {
         let attempt = (Instant::now() + ATTEMPT).min(deadline);
         let missing = first_missing(service, steps, attempt, cancelled)?;
@@ -67,8 +68,15 @@ pub fn wait(
         };
         let next = Instant::now() + pause;
         if next > deadline {
-            return Err(late(service, pace.within, &missing));
+            // A last probe that was cut short says less than the one before.
+            let said = if Instant::now() < deadline {
+                missing
+            } else {
+                seen.unwrap_or(missing)
+            };
+            return Err(late(service, pace.within, &said));
         }
+        seen = Some(missing);
         while Instant::now() < next && !cancelled() {
             thread::sleep(LOOK.min(next.saturating_duration_since(Instant::now())));
         }

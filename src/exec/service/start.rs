@@ -115,8 +115,10 @@ fn sweep(run: &Services, service: &Rendered, engine: &Engine) {
 }
 
 /// A HEALTHCHECK is run at the service's own pace beside the engine's, whose default is every 30 s.
-/// What is seen from inside isn't the whole truth: targets come through the published port, so the first
-/// must answer as well (an image may start its server privately first, to prepare its data).
+///
+/// What is seen from inside isn't the whole truth: targets come through the published port. So the first
+/// must answer as well, and before: PostgreSQL's image serves privately while it prepares its data, and
+/// says that it is ready then.
 fn container_steps(
     service: &Rendered,
     outside: &Endpoint,
@@ -131,7 +133,7 @@ fn container_steps(
         Some(Check::Exec(line)) => Some(shell(&line.fill(&container::inside(service)))),
         Some(other) => return steps(other, outside, true).into_iter().collect(),
     };
-    own.into_iter().chain(first).collect()
+    first.into_iter().chain(own).collect()
 }
 
 fn process_steps(service: &Rendered, endpoint: &Endpoint) -> Vec<Step> {
@@ -283,6 +285,9 @@ pub fn port_taken(service: &Rendered, said: Option<&str>) -> ServiceError {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::definition::Template;
     use super::*;
 
     #[test]
@@ -293,5 +298,50 @@ mod tests {
         };
         assert_eq!(whole_url("/health", &at), "http://127.0.0.1:4000/health");
         assert_eq!(whole_url("http://h/x", &at), "http://h/x");
+    }
+
+    #[test]
+    fn a_container_is_asked_from_outside_first() {
+        let probe = Template::from("pg_isready -p 5432");
+        let service = Rendered {
+            ready: Some(Check::Exec(probe)),
+            ..service()
+        };
+        let at = Endpoint {
+            host: HOST.into(),
+            ports: vec![(5432, 4000)],
+        };
+        let port = Step::Tcp {
+            port: 4000,
+            proxied: true,
+        };
+        let health = || Some(vec!["check".to_owned()]);
+        let own = shell("pg_isready -p 5432");
+        assert_eq!(
+            container_steps(&service, &at, health()),
+            [port.clone(), own]
+        );
+        let image = Step::Exec(vec!["check".to_owned()]);
+        let plain = self::service();
+        assert_eq!(
+            container_steps(&plain, &at, health()),
+            [port.clone(), image]
+        );
+        assert_eq!(container_steps(&plain, &at, None), [port]);
+    }
+
+    fn service() -> Rendered {
+        Rendered {
+            name: "db".into(),
+            image: None,
+            run: Vec::new(),
+            env: Vec::new(),
+            ports: Vec::new(),
+            ready: None,
+            within: Duration::from_secs(1),
+            every: Duration::from_secs(1),
+            dir: "/".into(),
+            base_env: Vec::new(),
+        }
     }
 }

@@ -1,0 +1,529 @@
+//! `forge doctor`: whether what this pipeline needs is there, and what to do where it isn't.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::CString;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::exec::docker::{Engine, EngineError};
+use crate::exec::service::{leftovers, sweep};
+use crate::pipeline::model::{Kind, Provider, Tool, Workspace};
+use crate::report::style::{Paint, count, printable};
+
+/// The first API version whose engines build with BuildKit.
+const BUILDKIT_API: (u32, u32) = (1, 39);
+/// Less free space than this is worth a word, in bytes.
+const LITTLE_SPACE: u64 = 1_000_000_000;
+
+/// Whether Docker is reachable, the tools are there and the cache is healthy
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Remove the containers that killed runs left behind
+    #[arg(long)]
+    pub fix: bool,
+}
+
+/// What is looked at.
+pub struct Patient<'a> {
+    pub cache_dir: &'a Path,
+    /// None outside a workspace, or where its files have errors.
+    pub workspace: Option<&'a Workspace>,
+    pub tool: &'a Version<'a>,
+}
+
+/// The version of a tool; or what is wrong with it, and what to do.
+pub type Version<'a> = dyn Fn(&Tool) -> Result<String, (String, String)> + 'a;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    Good,
+    /// Works, but could be better; or nobody here needs it.
+    Notice,
+    /// This pipeline needs it.
+    Bad,
+    /// Not looked at.
+    Aside,
+}
+
+struct Finding {
+    mark: Mark,
+    what: String,
+    text: String,
+    help: Option<String>,
+}
+
+impl Finding {
+    fn new(mark: Mark, what: &str, text: impl Into<String>) -> Finding {
+        Finding {
+            mark,
+            what: what.to_owned(),
+            text: text.into(),
+            help: None,
+        }
+    }
+
+    fn help(mut self, help: impl Into<String>) -> Finding {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// Looks, and prints a line for each thing; 3 when something that the pipeline needs is missing.
+///
+/// # Errors
+/// Those of `out`.
+pub fn run(args: &Args, patient: &Patient, paint: Paint, out: &mut dyn Write) -> io::Result<u8> {
+    let mut findings = engine(args.fix, patient.workspace);
+    findings.push(git());
+    findings.extend(cache(patient.cache_dir));
+    findings.push(space(patient.cache_dir));
+    findings.extend(
+        patient
+            .workspace
+            .map(|ws| tools(ws, patient.tool))
+            .unwrap_or_default(),
+    );
+    findings.push(credentials());
+    let width = findings
+        .iter()
+        .map(|finding| finding.what.chars().count())
+        .max()
+        .unwrap_or(0);
+    for finding in &findings {
+        write_line(finding, width, paint, out)?;
+    }
+    let bad = findings.iter().any(|finding| finding.mark == Mark::Bad);
+    Ok(if bad { 3 } else { 0 })
+}
+
+fn write_line(
+    finding: &Finding,
+    width: usize,
+    paint: Paint,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mark = match finding.mark {
+        Mark::Good => paint.good("✓"),
+        Mark::Notice => paint.notice("!"),
+        Mark::Bad => paint.bad("✗"),
+        Mark::Aside => "-".to_owned(),
+    };
+    let what = format!("{:width$}", finding.what);
+    writeln!(out, "{mark} {what}  {}", printable(&finding.text))?;
+    match &finding.help {
+        Some(help) => writeln!(out, "  {:width$}  {}", "", printable(help)),
+        None => Ok(()),
+    }
+}
+
+fn engine(fix: bool, workspace: Option<&Workspace>) -> Vec<Finding> {
+    const WHAT: &str = "Docker engine";
+    let connected = Engine::connect().and_then(|engine| Ok((engine.version()?, engine)));
+    match connected {
+        Ok((version, engine)) => {
+            let kit = if has_buildkit(&version.api) {
+                ", BuildKit"
+            } else {
+                ""
+            };
+            let socket = version.socket.display();
+            let text = format!("{} (API {}{kit}) at {socket}", version.version, version.api);
+            vec![
+                Finding::new(Mark::Good, WHAT, text),
+                containers(&engine, fix),
+            ]
+        }
+        Err(error) => {
+            let needed = workspace.and_then(needs_engine);
+            let mark = if needed.is_some() {
+                Mark::Bad
+            } else {
+                Mark::Notice
+            };
+            let why = needed.unwrap_or_else(|| "nothing here needs one".to_owned());
+            let finding = Finding::new(mark, WHAT, format!("{error} ({why})"));
+            vec![Finding {
+                help: error.help,
+                ..finding
+            }]
+        }
+    }
+}
+
+fn has_buildkit(api: &str) -> bool {
+    let mut numbers = api.split('.').map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= BUILDKIT_API
+}
+
+/// What can't run without an engine; a service with a `run` can.
+fn needs_engine(ws: &Workspace) -> Option<String> {
+    let service = ws
+        .services
+        .iter()
+        .find(|service| service.image.is_some() && service.run.is_empty());
+    let image = ws
+        .targets
+        .iter()
+        .find(|target| matches!(target.kind, Kind::Image(_)));
+    let docker = ws
+        .environments
+        .iter()
+        .find(|one| one.provider == Provider::Docker);
+    service
+        .map(|service| format!("service {} needs one", service.name))
+        .or_else(|| image.map(|image| format!("image target {} needs one", image.address)))
+        .or_else(|| docker.map(|one| format!("environment {} is one", one.name)))
+}
+
+fn containers(engine: &Engine, fix: bool) -> Finding {
+    const WHAT: &str = "leftovers";
+    let removed = if fix { sweep(engine) } else { Ok(0) };
+    let found = removed.and_then(|removed| Ok((removed, leftovers(engine)?)));
+    match found {
+        Ok((0, left)) if left.is_empty() => {
+            Finding::new(Mark::Good, WHAT, "no containers of killed runs")
+        }
+        Ok((removed, left)) if left.is_empty() => {
+            let containers = count(removed, "container", "containers");
+            Finding::new(
+                Mark::Good,
+                WHAT,
+                format!("removed {containers} of killed runs"),
+            )
+        }
+        Ok((_, left)) => {
+            let names: Vec<_> = left.into_iter().map(|container| container.name).collect();
+            let containers = count(names.len(), "container", "containers");
+            let text = format!("{containers} of killed runs: {}", names.join(", "));
+            Finding::new(Mark::Notice, WHAT, text).help("`forge doctor --fix` removes them")
+        }
+        Err(EngineError { message, .. }) => Finding::new(Mark::Notice, WHAT, message),
+    }
+}
+
+fn git() -> Finding {
+    let output = Command::new("git")
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output();
+    match output {
+        Ok(output) if output.status.success() => {
+            let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+            Finding::new(Mark::Good, "git", text)
+        }
+        Ok(output) => Finding::new(
+            Mark::Notice,
+            "git",
+            format!("`git --version` ends with {}", output.status),
+        ),
+        Err(error) => Finding::new(Mark::Notice, "git", format!("can't be run: {error}"))
+            .help("without it `${git.…}`, `--since` and `--affected` don't work: install git"),
+    }
+}
+
+fn cache(dir: &Path) -> Vec<Finding> {
+    const WHAT: &str = "cache";
+    let shown = dir.display();
+    if !dir.exists() {
+        return vec![Finding::new(
+            Mark::Good,
+            WHAT,
+            format!("{shown} isn't there yet; the first run makes it"),
+        )];
+    }
+    let reflink = match reflinks(dir) {
+        Ok(true) => "copies by reflink",
+        Ok(false) => "copies in full, since the file system has no reflinks",
+        Err(error) => {
+            let text = format!("{shown} can't be written ({error}): runs go on without a cache");
+            return vec![
+                Finding::new(Mark::Notice, WHAT, text)
+                    .help("correct its owner and permissions, or set `dir` in [cache]"),
+            ];
+        }
+    };
+    let (files, bytes) = usage(dir);
+    let files = count(files, "file", "files");
+    let text = format!("{shown}: {} in {files}, writable, {reflink}", size(bytes));
+    let mut findings = vec![Finding::new(Mark::Good, WHAT, text)];
+    if is_ignored(dir) == Some(false) {
+        findings.push(
+            Finding::new(Mark::Notice, WHAT, "git doesn't ignore it")
+                .help(format!("add `{}/` to .gitignore", name(dir))),
+        );
+    }
+    findings
+}
+
+/// Whether files in this directory can be cloned; an error when none can be written.
+fn reflinks(dir: &Path) -> io::Result<bool> {
+    let trial = tempfile::tempdir_in(dir)?;
+    let (from, to) = (trial.path().join("from"), trial.path().join("to"));
+    fs::write(&from, [0; 4096])?;
+    Ok(reflink_copy::reflink(from, to).is_ok())
+}
+
+/// Files below a directory, and the bytes that they take.
+fn usage(dir: &Path) -> (usize, u64) {
+    let files = walkdir::WalkDir::new(dir)
+        .into_iter()
+        .flatten()
+        .filter(|entry| entry.file_type().is_file());
+    files.fold((0, 0), |(files, bytes), entry| {
+        let size = entry.metadata().map_or(0, |metadata| metadata.len());
+        (files + 1, bytes + size)
+    })
+}
+
+/// `None` where git has no say: no repository, or no git.
+fn is_ignored(dir: &Path) -> Option<bool> {
+    let status = Command::new("git")
+        .arg("-C")
+        .arg(dir.parent()?)
+        .args(["check-ignore", "--quiet", "--no-index"])
+        .arg(dir.join("any"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    match status.ok()?.code()? {
+        0 => Some(true),
+        1 => Some(false),
+        _ => None,
+    }
+}
+
+fn name(dir: &Path) -> String {
+    dir.file_name()
+        .unwrap_or(dir.as_os_str())
+        .to_string_lossy()
+        .into_owned()
+}
+
+fn space(dir: &Path) -> Finding {
+    const WHAT: &str = "disk space";
+    match dir.ancestors().find_map(free) {
+        Some(free) if free < LITTLE_SPACE => {
+            Finding::new(Mark::Notice, WHAT, format!("{} free", size(free))).help(
+                "`forge cache prune` makes room; runs go on without a cache where there is none",
+            )
+        }
+        Some(free) => Finding::new(Mark::Good, WHAT, format!("{} free", size(free))),
+        None => Finding::new(Mark::Notice, WHAT, "unknown"),
+    }
+}
+
+/// Bytes that are free to this user where `path` is; `None` when it doesn't exist.
+fn free(path: &Path) -> Option<u64> {
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
+    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+    // SAFETY: a valid path and a zeroed structure to fill.
+    let stat = unsafe {
+        let mut stat: libc::statvfs = std::mem::zeroed();
+        (libc::statvfs(path.as_ptr(), &mut stat) == 0).then_some(stat)
+    }?;
+    #[allow(clippy::unnecessary_cast)] // their widths differ by platform
+    Some(stat.f_bavail as u64 * stat.f_frsize as u64)
+}
+
+fn tools(ws: &Workspace, version: &Version) -> Vec<Finding> {
+    let mut seen = BTreeMap::new();
+    for tool in ws.targets.iter().flat_map(|target| &target.tools) {
+        seen.entry((&tool.name, &tool.requirement)).or_insert(tool);
+    }
+    seen.into_values()
+        .map(|tool| match version(tool) {
+            Ok(found) => {
+                let text = match &*tool.requirement {
+                    "*" => found,
+                    wanted => format!("{found} ({wanted} is wanted)"),
+                };
+                Finding::new(Mark::Good, &tool.name, text)
+            }
+            Err((why, help)) => Finding::new(Mark::Bad, &tool.name, why).help(help),
+        })
+        .collect()
+}
+
+fn credentials() -> Finding {
+    let named = [
+        "AWS_PROFILE",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_ROLE_ARN",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+    ]
+    .into_iter()
+    .find(|name| env::var_os(name).is_some_and(|value| !value.is_empty()))
+    .map(|name| format!("{name} is set"));
+    let files = || {
+        let home = env::var_os("HOME")?;
+        let found = ["credentials", "config"].map(|file| Path::new(&home).join(".aws").join(file));
+        let file = found.into_iter().find(|file| file.exists())?;
+        Some(format!("{} is there", file.display()))
+    };
+    let there = named
+        .or_else(files)
+        .unwrap_or_else(|| "none found".to_owned());
+    let text = format!("{there}; not checked: needed by image and deploy targets only");
+    Finding::new(Mark::Aside, "AWS", text)
+}
+
+/// `812 B`, `12.3 MB`.
+fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 999.5 {
+            return if unit == "B" {
+                format!("{value} B")
+            } else {
+                format!("{value:.1} {unit}")
+            };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(dir: &Path) -> (u8, String) {
+        let mut out = Vec::new();
+        let patient = Patient {
+            cache_dir: dir,
+            workspace: None,
+            tool: &|_| Err(Default::default()),
+        };
+        let code = run(&Args { fix: false }, &patient, Paint::new(false), &mut out).unwrap();
+        (code, String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn without_a_pipeline_nothing_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (code, text) = report(&dir.path().join("none/yet"));
+        assert_eq!(code, 0, "{text}");
+        for what in [
+            "Docker engine",
+            "git",
+            "isn't there yet",
+            "disk space",
+            "not checked",
+        ] {
+            assert!(text.contains(what), "{what}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_cache_is_measured_and_left_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("sub")).unwrap();
+        fs::write(dir.path().join("sub/blob"), [0; 1500]).unwrap();
+        let (_, text) = report(dir.path());
+        assert!(
+            text.contains("1.5 kB in 1 file, writable, copies"),
+            "{text}"
+        );
+        assert_eq!(usage(dir.path()), (1, 1500));
+    }
+
+    #[test]
+    fn what_git_says_of_the_cache_is_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = dir.path().join(".forge");
+        fs::create_dir(&cache).unwrap();
+        assert_eq!(is_ignored(&cache), None);
+        let made = Command::new("git")
+            .args(["init", "-q"])
+            .current_dir(&dir)
+            .status()
+            .unwrap();
+        assert!(made.success());
+        assert_eq!(is_ignored(&cache), Some(false));
+        fs::write(cache.join(".gitignore"), "*\n").unwrap();
+        assert_eq!(is_ignored(&cache), Some(true));
+    }
+
+    #[test]
+    fn sizes_and_versions_read_like_people_write_them() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (812, "812 B"),
+            (1500, "1.5 kB"),
+            (77_140_000_000, "77.1 GB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+        assert!(has_buildkit("1.41") && has_buildkit("1.39") && has_buildkit("2.0"));
+        assert!(!has_buildkit("1.38") && !has_buildkit(""));
+    }
+
+    fn workspace(text: &str) -> Workspace {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("Pipeline.toml");
+        fs::write(&file, text).unwrap();
+        crate::pipeline::load(&file, &Default::default())
+            .unwrap()
+            .workspace
+    }
+
+    #[test]
+    fn a_tool_that_does_not_fit_is_bad_and_said_once() {
+        let problem =
+            |name: &str| Err((format!("{name} isn't installed"), "install it".to_owned()));
+        let text = r#"
+            [pipeline]
+            name = "x"
+            [target.a]
+            run = "true"
+            tools = { here = "1", gone = "*" }
+            [target.b]
+            run = "true"
+            tools = { gone = "*" }
+        "#;
+        let ws = workspace(text);
+        let found = tools(&ws, &|tool| match &*tool.name {
+            "here" => Ok("1.2.3".to_owned()),
+            name => problem(name),
+        });
+        let lines: Vec<_> = found
+            .iter()
+            .map(|one| (one.mark, &*one.what, &*one.text))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                (Mark::Bad, "gone", "gone isn't installed"),
+                (Mark::Good, "here", "1.2.3 (1 is wanted)")
+            ]
+        );
+    }
+
+    #[test]
+    fn a_service_that_can_run_as_a_process_needs_no_engine() {
+        let pipeline = |service: &str| {
+            workspace(&format!(
+                "[pipeline]\nname = \"x\"\n[service.db]\n{service}\n"
+            ))
+        };
+        let container = pipeline("image = \"postgres:15\"");
+        assert_eq!(
+            needs_engine(&container).as_deref(),
+            Some("service db needs one")
+        );
+        assert_eq!(
+            needs_engine(&pipeline("image = \"postgres:15\"\nrun = \"postgres\"")),
+            None
+        );
+    }
+}
