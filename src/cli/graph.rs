@@ -10,7 +10,7 @@ use crate::graph::closure;
 use crate::pipeline::model::{Target, TargetId, Workspace};
 
 /// `--format`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     Text,
     Dot,

@@ -20,8 +20,8 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub limit: usize,
 
-    /// As JSON
-    #[arg(long)]
+    /// As JSON: the global `--json`.
+    #[arg(skip)]
     pub json: bool,
 }
 

@@ -14,8 +14,8 @@ pub struct InitArgs {
     /// Print the file instead of writing it
     #[arg(long)]
     pub print: bool,
-    /// Replace a Pipeline.toml that is already there
-    #[arg(long)]
+    /// Replace a Pipeline.toml that is already there: the global `--force`.
+    #[arg(skip)]
     pub force: bool,
 }
 

@@ -1,9 +1,152 @@
 //! Arguments, and one file a command: thin, reading like the help text.
 
-pub mod graph;
+pub mod args;
+mod check;
+mod context;
 pub mod doctor;
+pub mod graph;
 pub mod history;
 pub mod init;
+mod list;
+mod run;
 pub mod schema;
+mod since;
 pub mod stats;
 mod table;
+mod why;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+
+use crate::pipeline::model::TargetId;
+
+use args::{Cli, Command};
+use context::{Context, Ended, Place, cache_dir, say};
+
+/// Does what a command line says; the exit code.
+pub fn main(line: Vec<OsString>) -> u8 {
+    match args::parse(line) {
+        Ok(cli) => command(cli).unwrap_or_else(|Ended(code)| code),
+        Err(error) => {
+            // Help and version are such errors too, and go to standard output.
+            let _ = error.print();
+            if error.use_stderr() { 2 } else { 0 }
+        }
+    }
+}
+
+fn command(cli: Cli) -> Result<u8, Ended> {
+    let Some(command) = cli.command else {
+        return Ok(0);
+    };
+    let context = Context::new(cli.options)?;
+    let json = context.options.json;
+    let mut out = io::stdout().lock();
+    let printed = match command {
+        Command::Run(words) => {
+            drop(out);
+            return run::run(&context, &words);
+        }
+        Command::Retry => {
+            drop(out);
+            return run::retry(&context);
+        }
+        Command::Targets(_) => return Ok(2),
+        Command::Check => return check::run(&context, &mut out),
+        Command::List(selection) => {
+            let place = context.load()?;
+            let chosen = everything_or(&context, &place, &selection.targets)?;
+            list::run(&place.workspace, &chosen, json, context.paint(), &mut out).map(|()| 0)
+        }
+        Command::Why(selection) => {
+            let place = context.load()?;
+            let chosen = context.select(&place, &selection.targets)?;
+            why::run(
+                &context.reading(&place),
+                &chosen,
+                json,
+                context.paint(),
+                &mut out,
+            )
+        }
+        Command::Graph(args) => {
+            let place = context.load()?;
+            let chosen = everything_or(&context, &place, &args.targets)?;
+            let format = if json {
+                graph::Format::Json
+            } else {
+                args.format
+            };
+            write!(out, "{}", graph::render(&place.workspace, &chosen, format)).map(|()| 0)
+        }
+        Command::Schema => writeln!(out, "{}", schema::run().trim_end()).map(|()| 0),
+        Command::Init(mut args) => {
+            args.force = context.options.force;
+            return Ok(init::run(
+                &args,
+                &context.directory,
+                &mut out,
+                &mut io::stderr(),
+            ));
+        }
+        Command::History(mut args) => {
+            args.json = json;
+            let place = context.load()?;
+            history::run(
+                &args,
+                &cache_dir(Some(&place.workspace), &context.directory),
+                &mut out,
+                jiff::Timestamp::now(),
+            )
+        }
+        Command::Stats(mut args) => {
+            args.json = json;
+            let place = context.load()?;
+            stats::run(
+                &args,
+                &cache_dir(Some(&place.workspace), &context.directory),
+                &mut out,
+                jiff::Timestamp::now(),
+            )
+        }
+        Command::Doctor(args) => return doctor(&context, &args, &mut out),
+        _ => return Err(say("not there yet")),
+    };
+    printed.map_err(|error| match error.kind() {
+        // Whoever read it has seen enough.
+        io::ErrorKind::BrokenPipe => Ended(0),
+        _ => say(&error.to_string()),
+    })
+}
+
+/// The targets that words name; without words all there are.
+fn everything_or(
+    context: &Context,
+    place: &Place,
+    words: &[String],
+) -> Result<Vec<TargetId>, Ended> {
+    if !words.is_empty() {
+        return context.select(place, words);
+    }
+    let targets = place.workspace.targets.iter();
+    let here = targets.filter(|target| place.member.is_none_or(|member| target.project == member));
+    Ok(here.map(|target| target.id).collect())
+}
+
+fn doctor(context: &Context, args: &doctor::Args, out: &mut dyn Write) -> Result<u8, Ended> {
+    let place = context.load().ok();
+    let workspace = place.as_ref().map(|place| &*place.workspace);
+    let tools = crate::engine::tools::Tools::default();
+    let env: Vec<_> = context.caller.clone().into_iter().collect();
+    let version = |tool: &crate::pipeline::model::Tool| {
+        tools
+            .version(tool, &context.directory, &env)
+            .map_err(|error| (error.message, error.help))
+    };
+    let patient = doctor::Patient {
+        cache_dir: &cache_dir(workspace, &context.directory),
+        workspace,
+        tool: &version,
+    };
+    doctor::run(args, &patient, context.paint(), out).map_err(|error| say(&error.to_string()))
+}

@@ -19,8 +19,8 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     pub days: Option<u32>,
 
-    /// As JSON
-    #[arg(long)]
+    /// As JSON: the global `--json`.
+    #[arg(skip)]
     pub json: bool,
 }
 

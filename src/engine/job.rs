@@ -69,7 +69,12 @@ pub struct Job<'a> {
 impl<'a> Job<'a> {
     pub fn new(shared: &'a Shared, target: &'a Target) -> Self {
         let session = &*shared.session;
-        Self { shared, session, target, words: Wording::new(session, target) }
+        Self {
+            shared,
+            session,
+            target,
+            words: Wording::new(session, target),
+        }
     }
 
     /// Does it. `look` is what was found when nothing had run yet; none where that may have changed.
@@ -385,7 +390,10 @@ impl<'a> Job<'a> {
         let lines = self.session.commands(self.target, &values)?;
         let declared = Declared::of(self.target, &self.session.caller, &self.session.ws.root)?;
         let env = declared.environment(&self.session.caller, &values)?;
-        let shown: Arc<[String]> = lines.iter().map(|line| self.words.mask.text(line)).collect();
+        let shown: Arc<[String]> = lines
+            .iter()
+            .map(|line| self.words.mask.text(line))
+            .collect();
         let of = self.target.retries + 1;
         let mut attempt = 1;
         loop {

@@ -29,12 +29,20 @@ impl<'a> Wording<'a> {
             let declared = Declared::of(target, &session.caller, &session.ws.root);
             declared.map_or_else(|_| Mask::new([]), |declared| Mask::new(declared.secrets()))
         };
-        Self { session, target, mask, began: Instant::now() }
+        Self {
+            session,
+            target,
+            mask,
+            began: Instant::now(),
+        }
     }
 
     pub fn finished(&self, outcome: Outcome, reason: impl AsRef<str>) -> Finished {
         let file = self.session.ws.file(self.target.span.file);
-        let before = file.text.get(..self.target.span.range.start).unwrap_or_default();
+        let before = file
+            .text
+            .get(..self.target.span.range.start)
+            .unwrap_or_default();
         Finished {
             target: Arc::clone(&self.target.address),
             outcome,
@@ -55,7 +63,13 @@ impl<'a> Wording<'a> {
     /// Nothing to do; those that need it find its outputs.
     pub fn fresh(&self, state: &State, look: &Look) -> Finished {
         if let Some(manifest) = self.session.manifest(&state.manifest) {
-            self.session.set_done(self.target.id, Done { outputs: state.outputs, manifest });
+            self.session.set_done(
+                self.target.id,
+                Done {
+                    outputs: state.outputs,
+                    manifest,
+                },
+            );
         }
         let mut finished = self.finished(Outcome::Fresh, "up to date");
         finished.key = Some(look.key.hex());
@@ -67,7 +81,10 @@ impl<'a> Wording<'a> {
     pub fn fault(&self, fault: Fault) -> Finished {
         let mut finished = self.finished(Outcome::Failed, &fault.message);
         finished.exit_with = fault.exit_with;
-        let help = fault.help.map(|help| format!("help: {help}\n")).unwrap_or_default();
+        let help = fault
+            .help
+            .map(|help| format!("help: {help}\n"))
+            .unwrap_or_default();
         finished.log = help.into_bytes().into();
         finished
     }

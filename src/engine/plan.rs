@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::graph;
-use crate::pipeline::code;
 use crate::pipeline::glob::Glob;
 use crate::pipeline::model::{Kind, Reference, Target, TargetId, Text, When, Workspace};
 use crate::pipeline::problem::Problem;
@@ -13,6 +12,11 @@ use super::event::Event;
 use super::look::{Fault, Look};
 use super::scheduler::Node;
 use super::session::Session;
+
+/// A reference that has no value here.
+const UNSET: &str = "forge::unset";
+/// A target whose condition isn't met was asked for by name.
+const REFUSED: &str = "forge::refused";
 
 /// The targets of a run: each after what it needs.
 pub struct Plan {
@@ -34,10 +38,18 @@ impl Plan {
     ///
     /// # Errors
     /// A condition of a named target isn't met; a variable that a target refers to is unset.
-    pub fn new(session: &Session, selected: &[TargetId], named: &[TargetId]) -> Result<Self, PlanError> {
+    pub fn new(
+        session: &Session,
+        selected: &[TargetId],
+        named: &[TargetId],
+    ) -> Result<Self, PlanError> {
         let ws = &session.ws;
         let targets = graph::closure(ws, selected);
-        let number: HashMap<TargetId, usize> = targets.iter().enumerate().map(|(number, id)| (*id, number)).collect();
+        let number: HashMap<TargetId, usize> = targets
+            .iter()
+            .enumerate()
+            .map(|(number, id)| (*id, number))
+            .collect();
         let mut nodes: Vec<Node> = Vec::with_capacity(targets.len());
         let mut problems = Vec::new();
         for id in &targets {
@@ -49,7 +61,11 @@ impl Plan {
             if unmet.is_none() {
                 problems.extend(unresolved(session, target));
             }
-            let mut needs: Vec<usize> = target.needs.iter().map(|need| number[&need.target]).collect();
+            let mut needs: Vec<usize> = target
+                .needs
+                .iter()
+                .map(|need| number[&need.target])
+                .collect();
             needs.sort_unstable();
             needs.dedup();
             nodes.push(Node {
@@ -90,7 +106,8 @@ fn drop_unneeded(nodes: &mut [Node], targets: &[TargetId], selected: &[TargetId]
             if runs {
                 wanted[need] = true;
             } else {
-                why[need].get_or_insert_with(|| "when it is needed: nothing that runs needs it".into());
+                why[need]
+                    .get_or_insert_with(|| "when it is needed: nothing that runs needs it".into());
             }
         }
     }
@@ -104,17 +121,31 @@ fn drop_unneeded(nodes: &mut [Node], targets: &[TargetId], selected: &[TargetId]
 /// Which condition of a target doesn't hold, as words that begin with `when`.
 fn unmet(session: &Session, target: &Target) -> Option<String> {
     let when = target.when.as_ref()?;
-    check(&when.branch, "branch", session.git_for(&when.branch, |git| git.branch()))
-        .or_else(|| check(&when.tag, "tag", session.git_for(&when.tag, |git| git.tag())))
-        .or_else(|| check(&when.event, "event", Some(session.event())))
-        .or_else(|| check(&when.os, "os", Some(std::env::consts::OS.into())))
-        .or_else(|| unmet_env(session, when))
+    check(
+        &when.branch,
+        "branch",
+        session.git_for(&when.branch, |git| git.branch()),
+    )
+    .or_else(|| {
+        check(
+            &when.tag,
+            "tag",
+            session.git_for(&when.tag, |git| git.tag()),
+        )
+    })
+    .or_else(|| check(&when.event, "event", Some(session.event())))
+    .or_else(|| check(&when.os, "os", Some(std::env::consts::OS.into())))
+    .or_else(|| unmet_env(session, when))
 }
 
 fn unmet_env(session: &Session, when: &When) -> Option<String> {
     when.env.iter().find_map(|(name, globs)| {
         let value = session.caller.get(std::ffi::OsStr::new(name));
-        check(globs, &format!("env.{name}"), value.map(|value| value.to_string_lossy().into_owned()))
+        check(
+            globs,
+            &format!("env.{name}"),
+            value.map(|value| value.to_string_lossy().into_owned()),
+        )
     })
 }
 
@@ -122,8 +153,13 @@ fn check(globs: &[String], what: &str, value: Option<String>) -> Option<String> 
     if globs.is_empty() {
         return None;
     }
-    let found = value.as_deref().is_some_and(|value| globs.iter().any(|glob| matches(glob, value)));
-    let is = value.map_or_else(|| "there is none".to_owned(), |value| format!("it is {value}"));
+    let found = value
+        .as_deref()
+        .is_some_and(|value| globs.iter().any(|glob| matches(glob, value)));
+    let is = value.map_or_else(
+        || "there is none".to_owned(),
+        |value| format!("it is {value}"),
+    );
     (!found).then(|| format!("when {what} = {}, and {is}", globs.join(" or ")))
 }
 
@@ -133,12 +169,19 @@ fn matches(glob: &str, value: &str) -> bool {
 }
 
 fn refused(ws: &Workspace, target: &Target, reason: &str) -> Problem {
-    let span = target.when.as_ref().and_then(|when| when.span.as_ref()).unwrap_or(&target.span);
+    let span = target
+        .when
+        .as_ref()
+        .and_then(|when| when.span.as_ref())
+        .unwrap_or(&target.span);
     let condition = reason.strip_prefix("when ").unwrap_or(reason);
-    Problem::new("forge::refused", format!("{} isn't run here: it wants {condition}", target.address))
-        .label(span, "this condition")
-        .help("nothing was run; a target that is only needed by others is skipped instead")
-        .in_workspace(ws)
+    Problem::new(
+        REFUSED,
+        format!("{} isn't run here: it wants {condition}", target.address),
+    )
+    .label(span, "this condition")
+    .help("nothing was run; a target that is only needed by others is skipped instead")
+    .in_workspace(ws)
 }
 
 /// References of a target that have no value here.
@@ -148,7 +191,12 @@ pub fn unresolved(session: &Session, target: &Target) -> Vec<Problem> {
         for reference in text.references() {
             let asks_caller = matches!(
                 reference,
-                Reference::Env(_) | Reference::GitSha | Reference::GitShortSha | Reference::GitBranch | Reference::GitTag | Reference::GitDirty
+                Reference::Env(_)
+                    | Reference::GitSha
+                    | Reference::GitShortSha
+                    | Reference::GitBranch
+                    | Reference::GitTag
+                    | Reference::GitDirty
             );
             if !asks_caller {
                 continue;
@@ -159,7 +207,7 @@ pub fn unresolved(session: &Session, target: &Target) -> Vec<Problem> {
                     _ => "run it in a git checkout where there is one".into(),
                 };
                 problems.push(
-                    Problem::new(code::UNSET, error.to_string())
+                    Problem::new(UNSET, error.to_string())
                         .label(&text.span, format!("{} has no value", error.reference))
                         .help(help)
                         .in_workspace(&session.ws),
@@ -171,13 +219,23 @@ pub fn unresolved(session: &Session, target: &Target) -> Vec<Problem> {
 }
 
 fn texts<'a>(session: &'a Session, target: &'a Target) -> Vec<&'a Text> {
-    let mut texts: Vec<&Text> = target.env.values().chain(target.env_defaults.values()).collect();
+    let mut texts: Vec<&Text> = target
+        .env
+        .values()
+        .chain(target.env_defaults.values())
+        .collect();
     if let Kind::Command { run } = &target.kind {
         texts.extend(run);
     }
     for service in &target.services {
         let service = session.ws.service(*service);
-        texts.extend(service.image.iter().chain(&service.run).chain(service.env.values()));
+        texts.extend(
+            service
+                .image
+                .iter()
+                .chain(&service.run)
+                .chain(service.env.values()),
+        );
     }
     texts
 }
@@ -196,11 +254,20 @@ pub fn action(
     running_need: Option<Arc<str>>,
     look: Result<Look, Fault>,
 ) -> Planned {
-    let values = super::render::Values { session, target, endpoints: None };
+    let values = super::render::Values {
+        session,
+        target,
+        endpoints: None,
+    };
     let commands: Arc<[String]> = session.commands(target, &values).unwrap_or_default().into();
     let planned = |action: &'static str, reason: String| Planned {
         runs: action == "run",
-        event: Event::Planned { target: Arc::clone(&target.address), action, reason, commands: Arc::clone(&commands) },
+        event: Event::Planned {
+            target: Arc::clone(&target.address),
+            action,
+            reason,
+            commands: Arc::clone(&commands),
+        },
     };
     if let Some(reason) = unmet {
         return planned("skip", reason.to_owned());
@@ -215,19 +282,31 @@ pub fn action(
     if look.fresh.is_some() {
         return planned("fresh", "up to date".into());
     }
-    let hit = session.uses_cache(target.id) && !session.options.force && session.store.result(&look.key).is_some();
+    let hit = session.uses_cache(target.id)
+        && !session.options.force
+        && session.store.result(&look.key).is_some();
     planned(if hit { "restore" } else { "run" }, look.reason)
 }
 
 impl Session {
-    fn git_for<'s>(&'s self, globs: &[String], ask: impl FnOnce(&'s super::git::Git) -> Option<&'s str>) -> Option<String> {
-        if globs.is_empty() { None } else { ask(&self.git).map(str::to_owned) }
+    fn git_for<'s>(
+        &'s self,
+        globs: &[String],
+        ask: impl FnOnce(&'s super::git::Git) -> Option<&'s str>,
+    ) -> Option<String> {
+        if globs.is_empty() {
+            None
+        } else {
+            ask(&self.git).map(str::to_owned)
+        }
     }
 
     /// What started the run: GitHub's name for it, or `local`.
     fn event(&self) -> String {
         let event = self.caller.get(std::ffi::OsStr::new("GITHUB_EVENT_NAME"));
-        event.map_or_else(|| "local".into(), |event| event.to_string_lossy().into_owned())
+        event.map_or_else(
+            || "local".into(),
+            |event| event.to_string_lossy().into_owned(),
+        )
     }
 }
-

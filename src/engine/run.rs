@@ -85,7 +85,11 @@ impl<'a> Coordinator<'a> {
     fn new(session: &'a Arc<Session>, plan: &'a Plan, listener: &'a mut dyn Listener) -> Self {
         let address = |id: &TargetId| Arc::clone(&session.ws.target(*id).address);
         Self {
-            scheduler: Scheduler::new(plan.nodes.clone(), session.options.jobs, session.options.keep_going),
+            scheduler: Scheduler::new(
+                plan.nodes.clone(),
+                session.options.jobs,
+                session.options.keep_going,
+            ),
             names: plan.targets.iter().map(address).collect(),
             tree: None,
             looks: HashMap::new(),
@@ -102,7 +106,12 @@ impl<'a> Coordinator<'a> {
     }
 
     fn start(&mut self) {
-        let total = self.plan.targets.iter().filter(|id| !is_group(self.session.ws.target(**id))).count();
+        let total = self
+            .plan
+            .targets
+            .iter()
+            .filter(|id| !is_group(self.session.ws.target(**id)))
+            .count();
         self.listener.on(&Event::RunStarted {
             name: self.session.ws.projects[0].name.as_str().into(),
             total,
@@ -161,7 +170,11 @@ impl<'a> Coordinator<'a> {
 
     fn look_now(&mut self, target: &Target) -> Result<Look, Fault> {
         if self.tree.is_none() {
-            let bases = self.plan.targets.iter().flat_map(|id| self.session.spec(*id).bases.clone());
+            let bases = self
+                .plan
+                .targets
+                .iter()
+                .flat_map(|id| self.session.spec(*id).bases.clone());
             let bases: Vec<String> = bases.collect();
             self.tree = Some(self.session.walker.walk(&bases)?);
         }
@@ -190,7 +203,11 @@ impl<'a> Coordinator<'a> {
 
     /// A failed need says `failed`; one that was skipped for another's failure says so.
     fn how(&self, number: usize) -> &'static str {
-        if is_group(self.target(number)) || !self.scheduler.has_failed(number) { "didn't succeed" } else { "failed" }
+        if is_group(self.target(number)) || !self.scheduler.has_failed(number) {
+            "didn't succeed"
+        } else {
+            "failed"
+        }
     }
 
     fn dispatch(&mut self, number: usize) {
@@ -218,13 +235,18 @@ impl<'a> Coordinator<'a> {
             let job = Job::new(&shared, target);
             let done = catch_unwind(AssertUnwindSafe(|| job.run(look)));
             let fault = || Fault::failed("forge itself failed on it; please report this");
-            let finished = done.unwrap_or_else(|_| Wording::new(&shared.session, target).fault(fault()));
-            let _ = shared.events.send(Message::Finished(number, Box::new(finished)));
+            let finished =
+                done.unwrap_or_else(|_| Wording::new(&shared.session, target).fault(fault()));
+            let _ = shared
+                .events
+                .send(Message::Finished(number, Box::new(finished)));
         });
     }
 
     fn nothing_ran(&self) -> bool {
-        self.hands.as_ref().is_none_or(|hands| !hands.shared.ran.load(Ordering::Relaxed))
+        self.hands
+            .as_ref()
+            .is_none_or(|hands| !hands.shared.ran.load(Ordering::Relaxed))
     }
 
     fn hands(&self) -> Result<Hands, Fault> {
@@ -246,11 +268,27 @@ impl<'a> Coordinator<'a> {
             .map_err(|error| Fault::failed(format!("no threads can be started: {error}")))?;
         let mut users = vec![0; session.ws.services.len()];
         for id in &self.plan.targets {
-            session.ws.target(*id).services.iter().for_each(|service| users[service.0 as usize] += 1);
+            session
+                .ws
+                .target(*id)
+                .services
+                .iter()
+                .for_each(|service| users[service.0 as usize] += 1);
         }
         let signals = watch_signals(events)?;
-        let active = if session.options.no_cache { None } else { mark_active(&session.cache_dir) };
-        Ok(Hands { shared, pool, messages, signals, users, active })
+        let active = if session.options.no_cache {
+            None
+        } else {
+            mark_active(&session.cache_dir)
+        };
+        Ok(Hands {
+            shared,
+            pool,
+            messages,
+            signals,
+            users,
+            active,
+        })
     }
 
     /// Until something happens, with the clocks going on.
@@ -316,7 +354,11 @@ impl<'a> Coordinator<'a> {
         if finished.outcome == Outcome::Failed && self.exit_code != 130 {
             // Something missing is told apart only if nothing else went wrong.
             let first = self.counts.failed == 1;
-            self.exit_code = if first || self.exit_code == finished.exit_with { finished.exit_with } else { 1 };
+            self.exit_code = if first || self.exit_code == finished.exit_with {
+                finished.exit_with
+            } else {
+                1
+            };
         }
         self.scheduler.finish(number, finished.outcome);
         self.release_services(number);
@@ -339,7 +381,11 @@ impl<'a> Coordinator<'a> {
 
     fn tell_warnings(&mut self) {
         for message in self.session.take_warnings() {
-            self.listener.on(&Event::Warning { target: None, message, help: None });
+            self.listener.on(&Event::Warning {
+                target: None,
+                message,
+                help: None,
+            });
         }
     }
 
@@ -361,7 +407,10 @@ impl<'a> Coordinator<'a> {
         }
         self.session.save();
         self.tell_warnings();
-        let summary = Summary { counts: self.counts, exit_code: self.exit_code };
+        let summary = Summary {
+            counts: self.counts,
+            exit_code: self.exit_code,
+        };
         self.listener.on(&Event::RunFinished {
             ok: self.exit_code == 0,
             counts: self.counts,
@@ -380,13 +429,22 @@ pub fn dry_run(session: &Arc<Session>, plan: &Plan, listener: &mut dyn Listener)
     let mut would_run: Vec<Option<Arc<str>>> = vec![None; plan.targets.len()];
     for number in 0..plan.targets.len() {
         let target = coordinator.target(number);
-        let running_need = plan.nodes[number].needs.iter().find_map(|&need| would_run[need].clone());
+        let running_need = plan.nodes[number]
+            .needs
+            .iter()
+            .find_map(|&need| would_run[need].clone());
         if is_group(target) {
             would_run[number] = running_need;
             continue;
         }
         let look = coordinator.look_now(target);
-        let planned = action(session, target, plan.nodes[number].unmet.as_deref(), running_need, look);
+        let planned = action(
+            session,
+            target,
+            plan.nodes[number].unmet.as_deref(),
+            running_need,
+            look,
+        );
         if planned.runs {
             would_run[number] = Some(Arc::clone(&target.address));
         }
@@ -403,8 +461,14 @@ fn is_group(target: &Target) -> bool {
 fn not_there_yet(target: &Target) -> Option<Fault> {
     match target.kind {
         Kind::Image(_) | Kind::Deploy(_) => Some(Fault {
-            message: format!("this version of forge can't run {} targets yet", target.kind.name()),
-            help: Some("it checks and plans them; run what they need by naming it: forge lint test scan".into()),
+            message: format!(
+                "this version of forge can't run {} targets yet",
+                target.kind.name()
+            ),
+            help: Some(
+                "it checks and plans them; run what they need by naming it: forge lint test scan"
+                    .into(),
+            ),
             exit_with: 1,
         }),
         _ => None,
@@ -422,10 +486,14 @@ fn services(session: &Arc<Session>, events: Sender<Message>) -> Result<Services,
             _ => format!("{}:{}", project.name, service.name).into(),
         };
         let dir = ws.root.join(&project.dir);
-        let plain = Plain { session, project: service.project };
+        let plain = Plain {
+            session,
+            project: service.project,
+        };
         definitions.push(Rendered::new(service, name, dir, base.clone(), &plain)?);
     }
-    let id = crate::cache::digest::Digest::of(ws.root.as_os_str().as_encoded_bytes()).hex()[..12].to_owned();
+    let id = crate::cache::digest::Digest::of(ws.root.as_os_str().as_encoded_bytes()).hex()[..12]
+        .to_owned();
     let run = format!("{}-{}", std::process::id(), store::now());
     Ok(Services::new(id, run, definitions, move |event| {
         let _ = events.send(Message::Event(translate(event)));
@@ -435,25 +503,44 @@ fn services(session: &Arc<Session>, events: Sender<Message>) -> Result<Services,
 fn translate(event: ServiceEvent) -> Event {
     match event {
         ServiceEvent::Starting { service } => Event::ServiceStarting { service },
-        ServiceEvent::Ready { service, detail, took } => Event::ServiceReady { service, detail, took },
+        ServiceEvent::Ready {
+            service,
+            detail,
+            took,
+        } => Event::ServiceReady {
+            service,
+            detail,
+            took,
+        },
         ServiceEvent::Stopped { service } => Event::ServiceStopped { service },
-        ServiceEvent::Progress { service, text } => Event::Waiting { target: service, why: text },
-        ServiceEvent::Notice { service, message, help } => {
-            Event::Warning { target: Some(service), message, help }
-        }
+        ServiceEvent::Progress { service, text } => Event::Waiting {
+            target: service,
+            why: text,
+        },
+        ServiceEvent::Notice {
+            service,
+            message,
+            help,
+        } => Event::Warning {
+            target: Some(service),
+            message,
+            help,
+        },
     }
 }
 
 fn watch_signals(events: Sender<Message>) -> Result<signal_hook::iterator::Handle, Fault> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let handle = signals.handle();
-    thread::Builder::new().name("signals".into()).spawn(move || {
-        for signal in signals.forever() {
-            if events.send(Message::Signal(signal)).is_err() {
-                return;
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            for signal in signals.forever() {
+                if events.send(Message::Signal(signal)).is_err() {
+                    return;
+                }
             }
-        }
-    })?;
+        })?;
     Ok(handle)
 }
 

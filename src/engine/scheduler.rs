@@ -212,7 +212,9 @@ impl Scheduler {
 
     /// Whether a node ended in a way that keeps others from running, and did so itself.
     pub fn has_failed(&self, number: usize) -> bool {
-        self.states[number] == State::Done { good: false } && self.doomed[number].is_none() && self.started[number]
+        self.states[number] == State::Done { good: false }
+            && self.doomed[number].is_none()
+            && self.started[number]
     }
 
     /// Nodes that are handed out and haven't ended.

@@ -19,19 +19,20 @@ pub struct About {
 }
 
 /// Listens, and adds the run to the history when it ends, unless nothing happened in it.
-pub struct Recorder {
+pub struct Recorder<'a> {
     cache_dir: PathBuf,
-    about: About,
+    /// Asked for only when there is something to record: git is too slow for a run with nothing to do.
+    about: Box<dyn Fn() -> About + 'a>,
     dry_run: bool,
     targets: Vec<Target>,
     problem: Option<std::io::Error>,
 }
 
-impl Recorder {
-    pub fn new(cache_dir: PathBuf, about: About) -> Recorder {
+impl<'a> Recorder<'a> {
+    pub fn new(cache_dir: PathBuf, about: impl Fn() -> About + 'a) -> Self {
         Recorder {
             cache_dir,
-            about,
+            about: Box::new(about),
             dry_run: false,
             targets: Vec::new(),
             problem: None,
@@ -60,18 +61,12 @@ impl Recorder {
         }
     }
 
-    fn run_finished(&mut self, run: Run) {
-        if !self.dry_run && is_worth_keeping(&run) {
-            self.problem = append(&self.cache_dir, &run).err();
-        }
-    }
-
     /// Sixteen hexadecimal digits that no other run has.
-    fn id(&self) -> String {
+    fn id(about: &About) -> String {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(self.about.when.as_bytes());
+        hasher.update(about.when.as_bytes());
         hasher.update(&std::process::id().to_le_bytes());
-        for word in &self.about.command {
+        for word in &about.command {
             hasher.update(word.as_bytes()).update(b"\0");
         }
         hasher.finalize().to_hex().chars().take(16).collect()
@@ -79,22 +74,16 @@ impl Recorder {
 }
 
 /// A run of fresh targets, and of those that their `when` keeps out, changes no figure and writes nothing.
-fn is_worth_keeping(run: &Run) -> bool {
-    let Counts {
-        restored,
-        ran,
-        failed,
-        cancelled,
-        ..
-    } = run.counts;
-    !run.ok || restored + ran + failed + cancelled > 0
+fn is_worth_keeping(ok: bool, counts: &Counts) -> bool {
+    let done = counts.restored + counts.ran + counts.failed + counts.cancelled;
+    !ok || done > 0
 }
 
 fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl Listener for Recorder {
+impl Listener for Recorder<'_> {
     fn on(&mut self, event: &Event) {
         match event {
             Event::RunStarted { dry_run, .. } => self.dry_run = *dry_run,
@@ -106,21 +95,26 @@ impl Listener for Recorder {
                 saved,
                 exit_code,
             } => {
+                let targets = std::mem::take(&mut self.targets);
+                if self.dry_run || !is_worth_keeping(*ok, counts) {
+                    return;
+                }
+                let about = (self.about)();
                 let run = Run {
                     version: VERSION,
-                    id: self.id(),
-                    when: self.about.when.clone(),
-                    commit: self.about.commit.clone(),
-                    branch: self.about.branch.clone(),
-                    command: self.about.command.clone(),
+                    id: Self::id(&about),
+                    when: about.when,
+                    commit: about.commit,
+                    branch: about.branch,
+                    command: about.command,
                     ok: *ok,
                     exit_code: *exit_code,
                     counts: *counts,
                     duration_ms: ms(*duration),
                     saved_ms: ms(*saved),
-                    targets: std::mem::take(&mut self.targets),
+                    targets,
                 };
-                self.run_finished(run);
+                self.problem = append(&self.cache_dir, &run).err();
             }
             _ => {}
         }

@@ -58,13 +58,13 @@ fn finished(name: &str, outcome: Outcome) -> Event {
 }
 
 /// What a recorder leaves of a run of targets with these outcomes.
-fn record(dir: &Path, dry_run: bool, ok: bool, outcomes: &[Outcome]) -> Recorder {
+fn record(dir: &Path, dry_run: bool, ok: bool, outcomes: &[Outcome]) -> Recorder<'static> {
     let about = About {
         when: "2025-03-01T10:00:00Z".into(),
         command: vec!["lint".into()],
         ..About::default()
     };
-    let mut recorder = Recorder::new(dir.to_owned(), about);
+    let mut recorder = Recorder::new(dir.to_owned(), move || about.clone());
     let mut counts = Counts::default();
     recorder.on(&Event::RunStarted {
         name: "app".into(),

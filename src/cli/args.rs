@@ -1,0 +1,285 @@
+//! The command line as it is written. What it means is decided elsewhere.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::report::{ColorChoice, Output};
+
+/// A declarative build tool: unchanged work is skipped, the rest runs in parallel.
+#[derive(Parser, Clone, Debug)]
+#[command(
+    name = "forge",
+    version,
+    override_usage = "forge [OPTIONS] [TARGET]... [-- ARGS...]\n       forge [OPTIONS] COMMAND",
+    allow_external_subcommands = true,
+    disable_help_subcommand = true,
+    subcommand_help_heading = "Commands (`forge run NAME` for a target with such a name)",
+    after_help = "`forge list` shows the targets of this workspace, `forge init` writes a first Pipeline.toml."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub options: Options,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Options that every command takes.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Options")]
+pub struct Options {
+    /// Work in this directory
+    #[arg(short = 'C', value_name = "DIR", global = true)]
+    pub directory: Option<PathBuf>,
+    /// Read this pipeline file
+    #[arg(short = 'f', long, value_name = "FILE", global = true)]
+    pub file: Option<PathBuf>,
+    /// Run so many targets at once [default: cores]
+    #[arg(short = 'j', long, value_name = "N", global = true)]
+    pub jobs: Option<std::num::NonZeroUsize>,
+    /// Go on with what doesn't depend on a failure
+    #[arg(short = 'k', long, global = true)]
+    pub keep_going: bool,
+    /// Say what would happen; change nothing
+    #[arg(short = 'n', long, global = true)]
+    pub dry_run: bool,
+    /// Run everything selected, and store it
+    #[arg(long, global = true)]
+    pub force: bool,
+    /// Look nothing up and store nothing
+    #[arg(long, global = true)]
+    pub no_cache: bool,
+    /// Only projects with a file changed since REV, and those that depend on them
+    #[arg(long, value_name = "REV", global = true, conflicts_with = "affected")]
+    pub since: Option<String>,
+    /// As --since the merge base with the default branch
+    #[arg(long, global = true)]
+    pub affected: bool,
+    /// Set ${var.NAME}
+    #[arg(long = "var", value_name = "NAME=VALUE", global = true, value_parser = variable)]
+    pub vars: Vec<(String, String)>,
+    /// Build images, but don't push them
+    #[arg(long, global = true)]
+    pub no_push: bool,
+    /// Answer questions with yes
+    #[arg(long, global = true)]
+    pub yes: bool,
+    /// Approve a deployment, or just the plan with this id
+    #[arg(long, value_name = "ID", num_args = 0..=1, require_equals = true, default_missing_value = "", global = true)]
+    pub approve: Option<String>,
+    /// Deploy in a freeze, for this reason
+    #[arg(long, value_name = "REASON", global = true)]
+    pub hotfix: Option<String>,
+    /// How to show the output of targets
+    #[arg(long, value_enum, value_name = "HOW", global = true)]
+    pub output: Option<Output>,
+    /// Events, or a command's answer, as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Write a Chrome trace
+    #[arg(long, value_name = "FILE", global = true)]
+    pub trace: Option<PathBuf>,
+    /// When to use colour
+    #[arg(long, value_enum, value_name = "WHEN", global = true)]
+    pub color: Option<ColorChoice>,
+    /// Only failures and the closing line
+    #[arg(short = 'q', long, global = true)]
+    pub quiet: bool,
+    /// Show logs of everything; twice: commands too
+    #[arg(short = 'v', long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[derive(Subcommand, Clone, Debug)]
+pub enum Command {
+    /// Run targets (the same as naming them, also for those named like a command)
+    Run(Words),
+    /// List the targets, by project
+    List(Selection),
+    /// Read everything and report every error; change nothing
+    Check,
+    /// Say what changed since a target last ran
+    Why(Selection),
+    /// Show what needs what
+    Graph(GraphArgs),
+    /// Run targets, then again whenever a file changes
+    Watch(Words),
+    /// Write a Pipeline.toml from what is there
+    Init(super::init::InitArgs),
+    /// Run what failed in the last run, and what that kept from running
+    Retry,
+    /// End the run that goes on in this workspace
+    Cancel(Cancel),
+    /// Remove what targets made
+    Clean(Selection),
+    /// Look after the store
+    Cache(CacheArgs),
+    /// List the runs that did something
+    History(super::history::Args),
+    /// Figures: success rate, durations, flakiness
+    Stats(super::stats::Args),
+    /// Print the JSON schema of the pipeline file
+    Schema,
+    /// Print a script that completes commands, options and targets
+    Completions(Completions),
+    /// Is Docker reachable, are the tools there, is the cache healthy
+    Doctor(super::doctor::Args),
+    #[command(external_subcommand)]
+    Targets(Vec<OsString>),
+}
+
+/// Targets, and words for them.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Words {
+    /// `test`, `billing:test`, `'svc-*:test'`; none: the defaults
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<String>,
+    /// Passed to the targets named
+    #[arg(last = true, value_name = "ARGS")]
+    pub args: Vec<String>,
+}
+
+/// Targets alone.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Selection {
+    /// `test`, `billing:test`, `'svc-*:test'`
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<String>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct GraphArgs {
+    /// Where to begin; none: everything
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<String>,
+    /// How to show it
+    #[arg(long, value_enum, default_value_t = super::graph::Format::Text)]
+    pub format: super::graph::Format,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Cancel {
+    /// An environment: the deployment in it
+    #[arg(value_name = "ENV")]
+    pub environment: Option<String>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct CacheArgs {
+    #[arg(value_enum, value_name = "ACTION")]
+    pub action: CacheAction,
+}
+
+/// What to do with the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CacheAction {
+    /// How much is in it
+    Stats,
+    /// Remove the least recently used until it is within `max-size`
+    Prune,
+    /// Read everything and remove what is damaged
+    Verify,
+    /// Remove everything
+    Clear,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Completions {
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// A shell that can complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// Reads the command line; words that aren't a command are targets.
+///
+/// # Errors
+/// Clap's, which print themselves: help and version among them.
+pub fn parse(line: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let cli = read(&line)?;
+    match cli.command {
+        Some(Command::Targets(words)) => {
+            // The words are the end of the line: `forge -k lint -j2` is `forge -k run lint -j2`.
+            let at = line.len() - words.len();
+            let mut line = line;
+            line.insert(at, "run".into());
+            read(&line)
+        }
+        None => Ok(Cli {
+            command: Some(Command::Run(Words::default())),
+            ..cli
+        }),
+        Some(_) => Ok(cli),
+    }
+}
+
+fn read(line: &[OsString]) -> Result<Cli, clap::Error> {
+    let mut command = Cli::command();
+    let matches = command.try_get_matches_from_mut(line)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Cli {
+        parse(line.split(' ').map(OsString::from).collect()).expect(line)
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn words_are_targets_unless_they_are_a_command() {
+        let targets = |line| match parsed(line).command {
+            Some(Command::Run(words)) => (words.targets.join(" "), words.args.join(" ")),
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(targets("forge"), (String::new(), String::new()));
+        assert_eq!(targets("forge -k"), (String::new(), String::new()));
+        assert_eq!(targets("forge lint"), ("lint".into(), String::new()));
+        assert_eq!(
+            targets("forge -j 2 lint test -k -- -x --json"),
+            ("lint test".into(), "-x --json".into())
+        );
+        assert_eq!(
+            targets("forge lint list"),
+            ("lint list".into(), String::new())
+        );
+        assert_eq!(targets("forge run list"), ("list".into(), String::new()));
+        assert!(parsed("forge lint -k").options.keep_going);
+        assert_eq!(
+            parsed("forge --approve deploy-prod")
+                .options
+                .approve
+                .as_deref(),
+            Some("")
+        );
+        assert_eq!(
+            parsed("forge deploy-prod --approve=abc")
+                .options
+                .approve
+                .as_deref(),
+            Some("abc")
+        );
+        assert!(matches!(
+            parsed("forge -C dir list --json").command,
+            Some(Command::List(_))
+        ));
+    }
+}

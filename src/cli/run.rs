@@ -1,0 +1,155 @@
+//! `forge TARGET…`, `forge run`, `forge retry`.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use crate::engine::git::Git;
+use crate::engine::plan::{Plan, PlanError};
+use crate::engine::run::{dry_run, run as run_plan};
+use crate::engine::session::{self, Session};
+use crate::history::{self, Recorder};
+use crate::pipeline::model::TargetId;
+use crate::report::{Chain, reporter};
+
+use super::args::Words;
+use super::context::{Context, Ended, Place, say};
+use super::since;
+
+/// Runs targets; the exit code.
+///
+/// # Errors
+/// What keeps the run from beginning.
+pub fn run(context: &Context, words: &Words) -> Result<u8, Ended> {
+    let place = context.load()?;
+    run_in(context, &place, words)
+}
+
+/// `forge retry`: what failed last time, and what that kept from running.
+///
+/// # Errors
+/// As [`run`].
+pub fn retry(context: &Context) -> Result<u8, Ended> {
+    let place = context.load()?;
+    let cache_dir = session::cache_dir(&place.workspace);
+    let runs = history::read(&cache_dir)
+        .map_err(|error| say(&format!("the history can't be read: {error}")))?;
+    let Some(unfinished) = history::last_run(&runs) else {
+        return Err(say("there is no run to repeat: nothing has run here yet"));
+    };
+    let targets: Vec<String> = unfinished
+        .failed
+        .into_iter()
+        .chain(unfinished.skipped)
+        .collect();
+    let exists = |address: &String| {
+        place
+            .workspace
+            .targets
+            .iter()
+            .any(|target| *target.address == **address)
+    };
+    let (targets, gone): (Vec<_>, Vec<_>) = targets.into_iter().partition(exists);
+    for address in gone {
+        say(&format!(
+            "{address} failed last time, and isn't there any more"
+        ));
+    }
+    if targets.is_empty() {
+        let _ = writeln!(std::io::stderr(), "Nothing failed in the last run.");
+        return Ok(0);
+    }
+    // Addresses of the root stand for the root's alone here, not for every project's.
+    let targets = targets.into_iter().map(|address| {
+        if address.contains(':') {
+            address
+        } else {
+            format!(":{address}")
+        }
+    });
+    run_in(
+        context,
+        &place,
+        &Words {
+            targets: targets.collect(),
+            args: Vec::new(),
+        },
+    )
+}
+
+/// Runs targets of a workspace that is read already.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_in(context: &Context, place: &Place, words: &Words) -> Result<u8, Ended> {
+    let options = &context.options;
+    let mut selected = context.select(place, &words.targets)?;
+    if let Some(affected) = since::affected(context, place)? {
+        selected.retain(|id| affected.contains(&place.workspace.target(*id).project));
+        if selected.is_empty() {
+            let _ = writeln!(
+                std::io::stderr(),
+                "Nothing selected is affected by the changes."
+            );
+            return Ok(0);
+        }
+    }
+    let named: Vec<TargetId> = if words.targets.is_empty() {
+        Vec::new()
+    } else {
+        selected.clone()
+    };
+    let jobs = options.jobs.map(usize::from);
+    let session_options = session::Options {
+        jobs: jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+        keep_going: options.keep_going,
+        dry_run: options.dry_run,
+        force: options.force,
+        no_cache: options.no_cache,
+        named: named.clone(),
+        args: words.args.clone(),
+    };
+    let session = Arc::new(Session::new(
+        Arc::clone(&place.workspace),
+        session_options,
+        context.caller.clone(),
+    ));
+    let plan = match Plan::new(&session, &selected, &named) {
+        Ok(plan) => plan,
+        Err(PlanError::Refused(problem)) => {
+            context.show(&[problem]);
+            return Err(Ended(4));
+        }
+        Err(PlanError::Invalid(problems)) => return Err(context.report(&problems)),
+    };
+    execute(context, &session, &plan)
+}
+
+fn execute(context: &Context, session: &Arc<Session>, plan: &Plan) -> Result<u8, Ended> {
+    let mut recorder = Recorder::new(session.cache_dir.clone(), || about(session));
+    let mut chain = Chain::default();
+    chain.push(reporter(context.report_options()));
+    if !session.options.no_cache {
+        chain.push(&mut recorder);
+    }
+    let go = if session.options.dry_run {
+        dry_run
+    } else {
+        run_plan
+    };
+    let summary = go(session, plan, &mut chain);
+    drop(chain);
+    if let Some(warning) = recorder.warning() {
+        let _ = writeln!(std::io::stderr(), "! {warning}");
+    }
+    Ok(summary.exit_code)
+}
+
+fn about(session: &Session) -> history::About {
+    let git: &Git = &session.git;
+    history::About {
+        when: jiff::Timestamp::now().to_string(),
+        commit: git.sha().map(str::to_owned),
+        branch: git.branch().map(str::to_owned),
+        command: std::env::args().skip(1).collect(),
+    }
+}
