@@ -36,8 +36,10 @@ pub struct Shared {
     pub session: Arc<Session>,
     pub services: Arc<Services>,
     pub events: Sender<Message>,
-    /// The run was interrupted: nothing starts, everything ends.
+    /// The run was interrupted: nothing starts, everything ends, but for what cleans up.
     pub cancelled: AtomicBool,
+    /// It was interrupted twice: that ends too.
+    pub killed: AtomicBool,
     /// A command was started: files may have changed since.
     pub ran: AtomicBool,
     /// Processes that can be ended.
@@ -63,16 +65,19 @@ pub struct Job<'a> {
     shared: &'a Shared,
     session: &'a Session,
     target: &'a Target,
+    /// Runs because of a `finally`: an interrupt is what it is for.
+    cleans_up: bool,
     words: Wording<'a>,
 }
 
 impl<'a> Job<'a> {
-    pub fn new(shared: &'a Shared, target: &'a Target) -> Self {
+    pub fn new(shared: &'a Shared, target: &'a Target, cleans_up: bool) -> Self {
         let session = &*shared.session;
         Self {
             shared,
             session,
             target,
+            cleans_up,
             words: Wording::new(session, target),
         }
     }
@@ -111,7 +116,16 @@ impl<'a> Job<'a> {
     }
 
     fn is_cancelled(&self) -> bool {
-        self.shared.cancelled.load(Ordering::Relaxed)
+        self.cancel().load(Ordering::Relaxed)
+    }
+
+    /// What says that this job shall end.
+    fn cancel(&self) -> &'a AtomicBool {
+        if self.cleans_up {
+            &self.shared.killed
+        } else {
+            &self.shared.cancelled
+        }
     }
 
     fn tell(&self, event: Event) {
@@ -262,11 +276,7 @@ impl<'a> Job<'a> {
     fn start_services(&self) -> Result<HashMap<ServiceId, Endpoint>, Stopped> {
         let mut endpoints = HashMap::new();
         for id in &self.target.services {
-            match self
-                .shared
-                .services
-                .acquire(id.0 as usize, &self.shared.cancelled)
-            {
+            match self.shared.services.acquire(id.0 as usize, self.cancel()) {
                 Ok(endpoint) => {
                     self.session.learn_images_of(*id);
                     endpoints.insert(*id, endpoint);
@@ -484,6 +494,10 @@ impl<'a> Job<'a> {
             }
             Exit::Code(0) if !self.is_cancelled() => End::Success,
             _ if self.is_cancelled() => End::Cancelled,
+            // It owned the terminal: Ctrl-C was its own business, and it let it end.
+            Exit::Signal(libc::SIGINT) | Exit::Code(130) if self.target.interactive => {
+                End::Cancelled
+            }
             Exit::Code(code) => End::Failed(format!("exit code {code}"), Some(code)),
             Exit::Signal(signal) => {
                 End::Failed(format!("killed by signal {signal}"), Some(128 + signal))
@@ -528,6 +542,13 @@ impl<'a> Job<'a> {
         let mut last = lines.push(&mask.finish());
         last.extend(lines.finish());
         self.output(last, log);
+        // It may have closed its output and go on.
+        if let (Some(deadline), false) = (deadline, timed_out) {
+            timed_out = !process.ends_by(deadline)?;
+            if timed_out {
+                process.handle().interrupt();
+            }
+        }
         Ok(timed_out)
     }
 

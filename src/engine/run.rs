@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::io::{self, IsTerminal};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,6 +67,8 @@ struct Coordinator<'a> {
     exit_code: u8,
     began: Instant,
     signals: usize,
+    /// The target that owns the terminal.
+    interactive: Option<usize>,
     names: Vec<Arc<str>>,
 }
 
@@ -99,6 +102,7 @@ impl<'a> Coordinator<'a> {
             exit_code: 0,
             began: Instant::now(),
             signals: 0,
+            interactive: None,
             session,
             plan,
             listener,
@@ -228,11 +232,13 @@ impl<'a> Coordinator<'a> {
         let target = self.target(number);
         if target.interactive {
             self.listener.suspend(true);
+            self.interactive = Some(number);
         }
         let (shared, id) = (Arc::clone(&hands.shared), target.id);
+        let cleans_up = self.scheduler.cleans_up(number);
         hands.pool.spawn(move || {
             let target = shared.session.ws.target(id);
-            let job = Job::new(&shared, target);
+            let job = Job::new(&shared, target, cleans_up);
             let done = catch_unwind(AssertUnwindSafe(|| job.run(look)));
             let fault = || Fault::failed("forge itself failed on it; please report this");
             let finished =
@@ -258,6 +264,7 @@ impl<'a> Coordinator<'a> {
             services,
             events: events.clone(),
             cancelled: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
             ran: AtomicBool::new(false),
             running: Mutex::default(),
         });
@@ -313,6 +320,7 @@ impl<'a> Coordinator<'a> {
             Message::Finished(number, finished) => {
                 if self.target(number).interactive {
                     self.listener.suspend(false);
+                    self.interactive = None;
                 }
                 self.finished(number, *finished);
                 self.listener.tick();
@@ -323,29 +331,37 @@ impl<'a> Coordinator<'a> {
 
     /// The first signal asks everything to end; another one doesn't ask.
     fn interrupt(&mut self, signal: i32) {
-        self.signals += 1;
-        self.exit_code = 130;
         let Some(hands) = &self.hands else { return };
+        // Who owns the terminal got the Ctrl-C itself, and decides what it means.
+        if signal == SIGINT && self.interactive.is_some() && io::stdin().is_terminal() {
+            return;
+        }
+        self.signals += 1;
+        let killed = self.signals > 1;
         hands.shared.cancelled.store(true, Ordering::Relaxed);
-        let running = lock(&hands.shared.running);
-        for (id, handle) in running.iter() {
-            let asked_by_terminal = signal == SIGINT && self.session.ws.target(*id).interactive;
-            if self.signals > 1 {
+        hands.shared.killed.store(killed, Ordering::Relaxed);
+        for (id, handle) in lock(&hands.shared.running).iter() {
+            let number = self.plan.targets.iter().position(|target| target == id);
+            if killed {
                 handle.kill();
-            } else if !asked_by_terminal {
+            } else if !number.is_some_and(|number| self.scheduler.cleans_up(number)) {
                 handle.interrupt();
             }
         }
-        drop(running);
-        if self.signals == 1 {
+        if !killed {
             let signal = match signal {
                 SIGINT => "Ctrl-C",
                 SIGTERM => "SIGTERM",
                 _ => "SIGHUP",
             };
             self.listener.on(&Event::Interrupted { signal });
-            self.scheduler.stop("interrupted");
         }
+        self.stop_interrupted();
+    }
+
+    fn stop_interrupted(&mut self) {
+        self.exit_code = 130;
+        self.scheduler.stop("interrupted");
     }
 
     fn finished(&mut self, number: usize, finished: Finished) {
@@ -359,6 +375,9 @@ impl<'a> Coordinator<'a> {
             } else {
                 1
             };
+        }
+        if finished.outcome == Outcome::Cancelled {
+            self.stop_interrupted();
         }
         self.scheduler.finish(number, finished.outcome);
         self.release_services(number);

@@ -153,10 +153,24 @@ impl Scheduler {
 
     /// After the stop only clean-up of what was started goes on.
     fn is_stopped(&self, number: usize) -> bool {
+        self.stop.is_some() && !self.is_wanted_after_stop(number)
+    }
+
+    /// It follows something that was started, or is needed by what does.
+    fn is_wanted_after_stop(&self, number: usize) -> bool {
         let follows = &self.nodes[number].follows;
-        let wanted = self.cleanup[number]
-            && (follows.is_empty() || follows.iter().any(|&before| self.started[before]));
-        self.stop.is_some() && !wanted
+        let needed = || {
+            let dependents = &self.dependents[number];
+            dependents
+                .iter()
+                .any(|&(other, minds)| minds && self.is_wanted_after_stop(other))
+        };
+        self.cleanup[number] && (follows.iter().any(|&before| self.started[before]) || needed())
+    }
+
+    /// Whether it is a `finally` node or what one needs: it isn't ended when the run is interrupted.
+    pub fn cleans_up(&self, number: usize) -> bool {
+        self.cleanup[number]
     }
 
     fn has_place(&self, number: usize) -> bool {
