@@ -246,6 +246,7 @@ impl<'a> Job<'a> {
             End::Failed(reason, code) => {
                 let mut finished = self.words.finished(Outcome::Failed, reason);
                 finished.exit_code = code;
+                finished.flaky = self.succeeded_before(&look.key);
                 finished
             }
         };
@@ -262,6 +263,11 @@ impl<'a> Job<'a> {
         finished.duration = duration;
         finished.log = log.into();
         Ok(finished)
+    }
+
+    /// With the same key.
+    fn succeeded_before(&self, key: &Digest) -> bool {
+        self.session.uses_cache(self.target.id) && self.session.store.result(key).is_some()
     }
 
     fn remember_failure(&self, key: &Digest) {

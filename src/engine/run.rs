@@ -4,7 +4,7 @@
 //! for all of them then), hands those with something to do to a pool of threads that may wait, and tells listeners
 //! what happens. A run with nothing to do never gets past the looking: no thread, no store, no signal handler.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, IsTerminal};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -67,6 +67,8 @@ struct Coordinator<'a> {
     exit_code: u8,
     began: Instant,
     signals: usize,
+    /// Targets that an interrupt doesn't end.
+    cleaning: HashSet<TargetId>,
     /// The target that owns the terminal.
     interactive: Option<usize>,
     names: Vec<Arc<str>>,
@@ -102,6 +104,7 @@ impl<'a> Coordinator<'a> {
             exit_code: 0,
             began: Instant::now(),
             signals: 0,
+            cleaning: HashSet::new(),
             interactive: None,
             session,
             plan,
@@ -236,6 +239,9 @@ impl<'a> Coordinator<'a> {
         }
         let (shared, id) = (Arc::clone(&hands.shared), target.id);
         let cleans_up = self.scheduler.cleans_up(number);
+        if cleans_up {
+            self.cleaning.insert(id);
+        }
         hands.pool.spawn(move || {
             let target = shared.session.ws.target(id);
             let job = Job::new(&shared, target, cleans_up);
@@ -341,10 +347,9 @@ impl<'a> Coordinator<'a> {
         hands.shared.cancelled.store(true, Ordering::Relaxed);
         hands.shared.killed.store(killed, Ordering::Relaxed);
         for (id, handle) in lock(&hands.shared.running).iter() {
-            let number = self.plan.targets.iter().position(|target| target == id);
             if killed {
                 handle.kill();
-            } else if !number.is_some_and(|number| self.scheduler.cleans_up(number)) {
+            } else if !self.cleaning.contains(id) {
                 handle.interrupt();
             }
         }

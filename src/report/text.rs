@@ -22,6 +22,8 @@ pub struct Text {
     quiet: bool,
     stream: bool,
     verbose: bool,
+    /// `-vv`: the commands as well.
+    commands_too: bool,
     live: Option<Live>,
     guard: Option<Guard>,
     /// Rendered commands of what started, for the case that it fails.
@@ -40,6 +42,7 @@ impl Text {
             quiet: options.is_quiet(),
             stream: options.output == Output::Stream && !options.is_quiet(),
             verbose: options.verbose > 0 && !options.is_quiet(),
+            commands_too: options.verbose > 1,
             live: options
                 .has_live_region()
                 .then(|| Live::new(live, options.size, Instant::now())),
@@ -152,13 +155,24 @@ impl Text {
             Outcome::Fresh | Outcome::Restored => self.verbose,
             Outcome::Failed | Outcome::Skipped => false,
         };
-        wanted && !self.quiet && !finished.log.is_empty()
+        let anything = self.commands_too || !finished.log.is_empty();
+        wanted && !self.quiet && anything
     }
 
     fn finished_output(&mut self, finished: &Finished) {
         if self.shows_output(finished) {
-            self.write(&block(&finished.log));
+            self.write(&self.body(finished));
         }
+    }
+
+    /// What a target printed, below its commands where they are wanted.
+    fn body(&self, finished: &Finished) -> Vec<u8> {
+        let commands = self.commands.get(&finished.target);
+        let commands = commands.filter(|_| self.commands_too);
+        let commands = commands.map_or_else(String::new, |commands| lines::commands(commands));
+        let mut body = self.harmless(&commands).into_bytes();
+        body.extend(block(&finished.log));
+        body
     }
 
     /// In GitHub Actions: the line as the title of a group with the output in it.
@@ -168,11 +182,12 @@ impl Text {
         }
         let took = lines::outcome(finished).replacen(" in ", ", ", 1);
         let title = format!("{} ({took})", printable(&finished.target));
+        let body = self.body(finished);
         let Some(guard) = &mut self.guard else {
             return false;
         };
         let mut out = guard.command(&github::group(&title)).into_bytes();
-        out.extend(guard.untrusted(&block(&finished.log)));
+        out.extend(guard.untrusted(&body));
         out.extend_from_slice(guard.command(github::END_GROUP).as_bytes());
         self.write(&out);
         true
