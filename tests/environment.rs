@@ -242,7 +242,6 @@ run = "echo with $TOKEN"
     };
     for args in [
         vec!["show"],
-        vec!["show", "--", secret],
         vec!["show", "-vv"],
         vec!["show", "--json", "-v"],
         vec!["show", "--output", "stream"],
@@ -255,8 +254,14 @@ run = "echo with $TOKEN"
             ran.says("***").says_not("9f8e7d");
         }
     }
+    assert_eq!(stored(), "", "the secret is in the store");
+    // Typed as an argument it is at least not shown.
+    workspace
+        .forge_with(&env, &["show", "--", secret])
+        .code(1)
+        .says("$ false ***")
+        .says_not(secret);
     // Another value is no other key, and the log that was kept is masked.
     let again = workspace.forge_with(&[("TOKEN", "another-one")], &["good", "-v"]);
     again.code(0).says("1 fresh").says("with ***");
-    assert_eq!(stored(), "", "the secret is in the store");
 }

@@ -105,6 +105,7 @@ pub fn run_in(context: &Context, place: &Place, words: &Words) -> Result<u8, End
         dry_run: options.dry_run,
         force: options.force,
         no_cache: options.no_cache,
+        logs: options.verbose > 0,
         named: named.clone(),
         args: words.args.clone(),
     };

@@ -257,6 +257,7 @@ impl<'a> Job<'a> {
         if finished.outcome == Outcome::Ran {
             finished.reason = self.words.mask.text(&look.reason);
             finished.flaky |= attempts > 1;
+            finished.exit_code = Some(0);
         }
         finished.key = Some(look.key.hex());
         finished.attempts = attempts;
@@ -303,7 +304,7 @@ impl<'a> Job<'a> {
                         1
                     };
                     let fault = Fault {
-                        message: format!("service {}", error.message),
+                        message: error.message,
                         help: error.help,
                         exit_with,
                     };

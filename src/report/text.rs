@@ -29,6 +29,8 @@ pub struct Text {
     /// Rendered commands of what started, for the case that it fails.
     commands: HashMap<Arc<str>, Arc<[String]>>,
     failures: Vec<Finished>,
+    /// Something stands above already.
+    began: bool,
     /// `--dry-run`: how many targets for each action.
     planned: Option<Vec<(&'static str, usize)>>,
 }
@@ -49,6 +51,7 @@ impl Text {
             guard: options.github.then(Guard::new),
             commands: HashMap::new(),
             failures: Vec::new(),
+            began: false,
             planned: None,
         }
     }
@@ -58,6 +61,7 @@ impl Text {
         if bytes.is_empty() {
             return;
         }
+        self.began = true;
         match &mut self.live {
             Some(live) => live.print(Instant::now(), || self.sink.write(bytes)),
             None => self.sink.write(bytes),
@@ -265,7 +269,7 @@ impl Text {
             body.extend_from_slice(format!("{}\n", self.style.paint.bold(&title)).as_bytes());
             body.extend(block(log));
         }
-        let mut out = b"\n".to_vec();
+        let mut out = if self.began { b"\n".to_vec() } else { Vec::new() };
         match &mut self.guard {
             Some(guard) => {
                 let title = format!("forge {}", finished.target);
