@@ -206,7 +206,10 @@ echo "${env.WHO} ${var.color} ${var.size} ${project.name} ${project.dir} ${works
         .code(0);
     assert_eq!(
         workspace.read("seen"),
-        format!("{sha} {} main v1.2 false\nann red small app {root} {root}\n", &sha[..7])
+        format!(
+            "{sha} {} main v1.2 false\nann red small app {root} {root}\n",
+            &sha[..7]
+        )
     );
     workspace
         .forge(&["show"])

@@ -95,7 +95,10 @@ fn a_place_that_is_not_there_is_named() {
 fn an_unknown_target_has_a_nearest_name() {
     let workspace = Workspace::new("[target.lint]\nrun = \"true\"\n");
     workspace.forge(&["lnt"]).code(2).says("lnt").says("lint");
-    workspace.forge(&["lint", "no:such"]).code(2).says("no:such");
+    workspace
+        .forge(&["lint", "no:such"])
+        .code(2)
+        .says("no:such");
     workspace.forge(&[]).code(2).says("default");
 }
 
@@ -112,7 +115,10 @@ fn a_bad_option_is_a_usage_error() {
         .forge(&["--var", "novalue"])
         .code(2)
         .says("NAME=VALUE");
-    workspace.forge(&["--output", "loud"]).code(2).says("grouped");
+    workspace
+        .forge(&["--output", "loud"])
+        .code(2)
+        .says("grouped");
 }
 
 #[test]
@@ -121,8 +127,22 @@ fn help_shows_the_commands_and_needs_no_workspace() {
     let help = workspace.forge(&["--help"]);
     help.code(0);
     let commands = [
-        "run", "list", "check", "why", "graph", "watch", "init", "retry", "cancel", "clean",
-        "cache", "history", "stats", "schema", "completions", "doctor",
+        "run",
+        "list",
+        "check",
+        "why",
+        "graph",
+        "watch",
+        "init",
+        "retry",
+        "cancel",
+        "clean",
+        "cache",
+        "history",
+        "stats",
+        "schema",
+        "completions",
+        "doctor",
     ];
     for command in commands {
         let shown = help

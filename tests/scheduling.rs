@@ -7,7 +7,9 @@ use run::{Ran, Workspace};
 
 /// A line that waits until a file is there: two of them prove that both run at once.
 fn meet(mine: &str, other: &str) -> String {
-    format!("echo x > {mine}; n=0; while [ ! -e {other} ]; do sleep 0.02; n=$((n+1)); [ $n -lt 3000 ]; done")
+    format!(
+        "echo x > {mine}; n=0; while [ ! -e {other} ]; do sleep 0.02; n=$((n+1)); [ $n -lt 3000 ]; done"
+    )
 }
 
 /// A line that fails when another with the same mark runs beside it, and is there long enough to be seen.
@@ -21,7 +23,10 @@ fn as_many_run_at_once_as_jobs_allow() {
         meet("b", "c"),
         meet("c", "a")
     ));
-    workspace.forge(&["a", "b", "c", "-j3"]).code(0).says("3 ran");
+    workspace
+        .forge(&["a", "b", "c", "-j3"])
+        .code(0)
+        .says("3 ran");
 
     let exclusive = format!("run = \"{EXCLUSIVE}\"\n");
     let workspace = Workspace::new(&format!(
@@ -110,7 +115,13 @@ fn finally_runs_after_success_failure_and_a_fresh_target() {
     let failed = workspace.forge(&["next", "-j1", "--json"]);
     assert_eq!(
         failed.code(1).outcomes(),
-        ["down ran", "next skipped", "tools ran", "up fresh", "work failed"]
+        [
+            "down ran",
+            "next skipped",
+            "tools ran",
+            "up fresh",
+            "work failed"
+        ]
     );
     assert_eq!(log(), "work tools down");
     std::fs::remove_file(workspace.path("fail")).expect("removed");
@@ -195,7 +206,10 @@ run = "echo tools2 >> log"
     let interrupted = || forge.stdout().contains("interrupted");
     run::wait_until("the interrupt", interrupted);
     forge.signal(libc::SIGINT);
-    assert_eq!(forge.wait().code(130).end_of("tools")["outcome"], "cancelled");
+    assert_eq!(
+        forge.wait().code(130).end_of("tools")["outcome"],
+        "cancelled"
+    );
 }
 
 const WHEN: &str = r#"
@@ -272,7 +286,12 @@ needs = ["work"]
     let ran = workspace.forge(&["--json"]);
     assert_eq!(
         ran.code(0).outcomes(),
-        ["never skipped", "only-for-never skipped", "shared ran", "work ran"]
+        [
+            "never skipped",
+            "only-for-never skipped",
+            "shared ran",
+            "work ran"
+        ]
     );
     assert_eq!(workspace.read("log"), "shared\nwork\n");
     let reason = ran.end_of("never")["reason"].clone();
@@ -306,12 +325,18 @@ fn keep_going_runs_exactly_what_depends_on_no_failure() {
     let ran = workspace.forge(&["all", "-k", "--json", "-j2"]);
     assert_eq!(
         ran.code(1).outcomes(),
-        ["bad failed", "good ran", "on-bad skipped", "on-good ran", "on-on-bad skipped"]
+        [
+            "bad failed",
+            "good ran",
+            "on-bad skipped",
+            "on-good ran",
+            "on-on-bad skipped"
+        ]
     );
     assert_eq!(ran.end_of("on-bad")["reason"], "needs bad, which failed");
     assert_eq!(
         ran.end_of("on-on-bad")["reason"],
-        "needs on-bad, which didn't succeed"
+        "needs on-bad, which was skipped"
     );
     assert_eq!(ran.end_of("bad")["exit-code"], 3);
 }
@@ -322,7 +347,13 @@ fn without_it_nothing_starts_after_a_failure_but_what_runs_ends() {
     let ran = workspace.forge(&["all", "--json", "-j2"]);
     assert_eq!(
         ran.code(1).outcomes(),
-        ["bad failed", "good ran", "on-bad skipped", "on-good skipped", "on-on-bad skipped"]
+        [
+            "bad failed",
+            "good ran",
+            "on-bad skipped",
+            "on-good skipped",
+            "on-on-bad skipped"
+        ]
     );
     assert_eq!(ran.end_of("on-good")["reason"], "bad failed");
 }
@@ -334,7 +365,10 @@ fn retries_are_recorded_and_a_late_success_is_flaky() {
     );
     let ran = workspace.forge(&["test", "--json"]);
     let end = ran.code(0).end_of("test");
-    assert_eq!((&end["outcome"], &end["flaky"]), (&"ran".into(), &true.into()));
+    assert_eq!(
+        (&end["outcome"], &end["flaky"]),
+        (&"ran".into(), &true.into())
+    );
     assert_eq!(end["attempts"], 3);
     let retrying = ran
         .events()
@@ -345,18 +379,24 @@ fn retries_are_recorded_and_a_late_success_is_flaky() {
 
     let workspace = Workspace::new("[target.test]\nretries = 1\nrun = \"exit 7\"\n");
     let ran = workspace.forge(&["test"]);
-    ran.code(1).says("attempt 1 of 2 failed").says("exit code 7").says("2 attempts");
+    ran.code(1)
+        .says("attempt 1 of 2 failed")
+        .says("exit code 7")
+        .says("2 attempts");
 }
 
 #[test]
 fn a_failure_and_then_a_success_under_one_key_is_flaky_and_said_so() {
-    let workspace =
-        Workspace::new("[target.test]\ninputs = []\nrun = \"test -e luck\"\n");
+    let workspace = Workspace::new("[target.test]\ninputs = []\nrun = \"test -e luck\"\n");
     workspace.forge(&["test"]).code(1).says_not("flaky");
     workspace.write("luck", "");
     let ran = workspace.forge(&["test", "-v"]);
     ran.code(0).says("flaky");
-    workspace.forge(&["stats"]).code(0).says("FLAKY").says("50%");
+    workspace
+        .forge(&["stats"])
+        .code(0)
+        .says("FLAKY")
+        .says("50%");
     let stats = workspace.forge(&["stats", "--json"]);
     let stats: serde_json::Value = serde_json::from_str(&stats.code(0).stdout).expect("JSON");
     assert_eq!(stats["targets"][0]["flaky"], 1, "{stats}");
@@ -432,7 +472,10 @@ run = "exit 5"
 #[test]
 fn retry_runs_what_failed_and_what_that_kept_from_running() {
     let workspace = Workspace::new(FAILING);
-    workspace.forge(&["retry"]).code(2).says("nothing has run here yet");
+    workspace
+        .forge(&["retry"])
+        .code(2)
+        .says("nothing has run here yet");
     workspace.forge(&["all", "-k"]).code(1);
     workspace.write("Pipeline.toml", &FAILING.replace("exit 3", "exit 0"));
     let ran = workspace.forge(&["retry", "--json"]);
@@ -458,8 +501,16 @@ fn monorepo() -> Workspace {
 
 #[test]
 fn one_name_means_that_target_of_every_project() {
-    let all = ["lib:test ran", "svc-a:test ran", "svc-b:test ran", "test ran"];
-    assert_eq!(monorepo().forge(&["test", "--json"]).code(0).outcomes(), all);
+    let all = [
+        "lib:test ran",
+        "svc-a:test ran",
+        "svc-b:test ran",
+        "test ran",
+    ];
+    assert_eq!(
+        monorepo().forge(&["test", "--json"]).code(0).outcomes(),
+        all
+    );
     let globbed = monorepo().forge(&["svc-*:test", "--json"]);
     assert_eq!(
         globbed.code(0).outcomes(),

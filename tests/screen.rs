@@ -142,7 +142,9 @@ all good
 ✓ 1 ran in Ns",
     );
     shows(
-        workspace.forge(&["lint", "--force", "--output", "quiet"]).code(0),
+        workspace
+            .forge(&["lint", "--force", "--output", "quiet"])
+            .code(0),
         "✓ 1 ran in Ns",
     );
 }
@@ -183,6 +185,28 @@ run     report · never ran here
     );
 }
 
+#[test]
+fn hundreds_of_skipped_targets_are_not_listed() {
+    let mut pipeline = "[target.bad]\nrun = \"exit 1\"\n".to_owned();
+    for number in 0..30 {
+        pipeline += &format!("[target.t{number}]\nneeds = [\"bad\"]\nrun = \"true\"\n");
+    }
+    pipeline += "[target.slow]\nrun = \"echo up > up; sleep 600\"\n";
+    let workspace = Workspace::new(&pipeline);
+    let ran = workspace.forge(&["t*", "-j1"]);
+    ran.code(1).says("– 20 more skipped (`-v` shows them)");
+    assert_eq!(ran.stdout.matches("· skipped").count(), 10);
+    let ran = workspace.forge(&["t*", "-j1", "-v"]);
+    assert_eq!(ran.stdout.matches("· skipped").count(), 30);
+
+    let forge = workspace.start_forge(&["slow", "t*", "-j1"]);
+    workspace.wait_for("up");
+    forge.signal(libc::SIGINT);
+    let ran = forge.wait();
+    ran.code(130).says("■ Ctrl-C: ending what is running");
+    assert_eq!(ran.stdout.matches("· skipped").count(), 0, "{}", ran.stdout);
+}
+
 fn on_github(workspace: &Workspace, args: &[&str]) -> (String, String) {
     let summary = workspace.home().join("summary.md");
     std::fs::write(&summary, "").expect("written");
@@ -193,7 +217,10 @@ fn on_github(workspace: &Workspace, args: &[&str]) -> (String, String) {
         ("CI", "true"),
     ];
     let ran = workspace.forge_with(&env, args);
-    let token = ran.stdout.lines().find_map(|line| line.strip_prefix("::stop-commands::"));
+    let token = ran
+        .stdout
+        .lines()
+        .find_map(|line| line.strip_prefix("::stop-commands::"));
     let text = still(&token.map_or(ran.stdout.clone(), |token| ran.stdout.replace(token, "")));
     let summary = still(&std::fs::read_to_string(summary).expect("a summary"));
     (text.trim_end().to_owned(), summary)
@@ -262,7 +289,9 @@ fn names(ran: &Ran) -> Vec<String> {
     let events = ran.events();
     let line = |event: &serde_json::Value| {
         let text = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
-        format!("{} {}", text("event"), text("target")).trim().to_owned()
+        format!("{} {}", text("event"), text("target"))
+            .trim()
+            .to_owned()
     };
     events.iter().map(line).collect()
 }
@@ -292,24 +321,40 @@ fn events_are_complete_for_every_outcome() {
         (&"ran".into(), &1.into(), &0.into())
     );
     assert!(end["duration-ms"].is_u64() && end["reason"].is_string());
-    assert!(ran.stderr.contains("3 ran"), "people's text: {}", ran.stderr);
+    assert!(
+        ran.stderr.contains("3 ran"),
+        "people's text: {}",
+        ran.stderr
+    );
     let events = ran.events();
     let last = events.last().expect("an event");
-    assert_eq!((&last["ok"], &last["counts"]["ran"]), (&true.into(), &3.into()));
+    assert_eq!(
+        (&last["ok"], &last["counts"]["ran"]),
+        (&true.into(), &3.into())
+    );
 
     let fresh = workspace.forge(&["test", "--json"]);
     let end = fresh.code(0).end_of("test");
-    assert_eq!((&end["outcome"], &end["attempts"]), (&"fresh".into(), &0.into()));
+    assert_eq!(
+        (&end["outcome"], &end["attempts"]),
+        (&"fresh".into(), &0.into())
+    );
     assert!(end["saved-ms"].is_u64());
 
     workspace.write("bad", "");
     let failed = workspace.forge(&["report", "--json"]);
     let end = failed.code(1).end_of("test");
-    assert_eq!((&end["outcome"], &end["exit-code"]), (&"failed".into(), &2.into()));
+    assert_eq!(
+        (&end["outcome"], &end["exit-code"]),
+        (&"failed".into(), &2.into())
+    );
     assert_eq!(failed.end_of("report")["outcome"], "skipped");
     let events = failed.events();
     let last = events.last().expect("an event");
-    assert_eq!((&last["ok"], &last["exit-code"]), (&false.into(), &1.into()));
+    assert_eq!(
+        (&last["ok"], &last["exit-code"]),
+        (&false.into(), &1.into())
+    );
     assert_eq!(last["counts"]["failed"], 1);
 }
 
@@ -317,9 +362,11 @@ fn events_are_complete_for_every_outcome() {
 fn the_trace_is_a_file_that_chrome_reads() {
     let workspace = Workspace::new(THREE);
     workspace.forge(&["report", "--trace", "out.json"]).code(0);
-    let trace: serde_json::Value =
-        serde_json::from_str(&workspace.read("out.json")).expect("JSON");
-    let events = trace["traceEvents"].as_array().or(trace.as_array()).expect("events");
+    let trace: serde_json::Value = serde_json::from_str(&workspace.read("out.json")).expect("JSON");
+    let events = trace["traceEvents"]
+        .as_array()
+        .or(trace.as_array())
+        .expect("events");
     for target in ["gen", "test", "report"] {
         let found = events
             .iter()
@@ -337,9 +384,14 @@ fn a_terminal_gets_its_lines_and_is_left_clean() {
     assert!(shown.contains("0/3"), "the bar was drawn: {shown}");
     let last = shown.trim_end().lines().last().unwrap_or_default();
     let plain = console::strip_ansi_codes(last);
-    assert!(plain.starts_with("✗ 1 failed, 1 skipped, 1 ran in"), "{shown:?}");
+    assert!(
+        plain.starts_with("✗ 1 failed, 1 skipped, 1 ran in"),
+        "{shown:?}"
+    );
     let plain = console::strip_ansi_codes(&shown).into_owned();
-    let output = plain.rfind("assert 1 == 2").expect("the failed one's output");
+    let output = plain
+        .rfind("assert 1 == 2")
+        .expect("the failed one's output");
     let lines = plain.find("– report · skipped").expect("a line for report");
     assert!(output > lines, "the failure comes last: {plain}");
 }

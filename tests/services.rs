@@ -77,7 +77,11 @@ fn it_starts_once_for_all_lazily_and_not_for_hits() {
     assert_eq!(workspace.read("starts"), "start\n");
 
     workspace.write("in", "changed");
-    workspace.forge(&["a"]).code(0).says("service").says("1 ran");
+    workspace
+        .forge(&["a"])
+        .code(0)
+        .says("service")
+        .says("1 ran");
     assert_eq!(workspace.read("starts"), "start\nstart\n");
 }
 
@@ -207,7 +211,10 @@ fn a_container_serves_and_is_gone_afterwards() {
     let workspace = Workspace::new(CONTAINER);
     let forge = workspace.start_forge(&["get"]);
     let pid = forge.pid();
-    forge.wait().code(0).says("container forge-test/http:1 on 127.0.0.1:");
+    forge
+        .wait()
+        .code(0)
+        .says("container forge-test/http:1 on 127.0.0.1:");
     assert!(workspace.read("got").contains("ok"));
     assert_eq!(containers(pid), [""; 0]);
     workspace.forge(&["get"]).code(0).says("1 fresh");
@@ -267,7 +274,9 @@ fn without_an_engine_it_says_so_and_how_to_get_one() {
     let ran = workspace.forge_with(&nowhere, &["get"]);
     ran.code(3).says("/no/such/docker.sock").says("help: ");
     let ran = workspace.forge_with(&nowhere, &["fallback"]);
-    ran.code(0).says("`run` is used instead").says("process on 127.0.0.1:");
+    ran.code(0)
+        .says("`run` is used instead")
+        .says("process on 127.0.0.1:");
     let with = workspace.forge(&["fallback", "--force"]);
     with.code(0).says("container forge-test/http:1");
 }
@@ -290,8 +299,14 @@ services = ["unhealthy"]
 run = "true"
 "#,
     );
-    workspace.forge(&["a"]).code(1).says("fatal: no configuration");
-    workspace.forge(&["b"]).code(1).says("started but never well");
+    workspace
+        .forge(&["a"])
+        .code(1)
+        .says("fatal: no configuration");
+    workspace
+        .forge(&["b"])
+        .code(1)
+        .says("started but never well");
 }
 
 #[test]

@@ -63,6 +63,8 @@ struct Coordinator<'a> {
     looks: HashMap<usize, Look>,
     hands: Option<Hands>,
     counts: Counts,
+    /// How each target ended; none for a group.
+    outcomes: Vec<Option<Outcome>>,
     saved: Duration,
     exit_code: u8,
     began: Instant,
@@ -100,6 +102,7 @@ impl<'a> Coordinator<'a> {
             looks: HashMap::new(),
             hands: None,
             counts: Counts::default(),
+            outcomes: vec![None; plan.targets.len()],
             saved: Duration::ZERO,
             exit_code: 0,
             began: Instant::now(),
@@ -208,12 +211,12 @@ impl<'a> Coordinator<'a> {
         self.finished(number, finished);
     }
 
-    /// A failed need says `failed`; one that was skipped for another's failure says so.
     fn how(&self, number: usize) -> &'static str {
-        if is_group(self.target(number)) || !self.scheduler.has_failed(number) {
-            "didn't succeed"
-        } else {
-            "failed"
+        match self.outcomes[number] {
+            Some(Outcome::Failed) => "failed",
+            Some(Outcome::Cancelled) => "was cancelled",
+            Some(Outcome::Skipped) => "was skipped",
+            _ => "didn't succeed",
         }
     }
 
@@ -371,6 +374,7 @@ impl<'a> Coordinator<'a> {
 
     fn finished(&mut self, number: usize, finished: Finished) {
         self.counts.add(finished.outcome);
+        self.outcomes[number] = Some(finished.outcome);
         self.saved += finished.saved.unwrap_or_default();
         if finished.outcome == Outcome::Failed && self.exit_code != 130 {
             // Something missing is told apart only if nothing else went wrong.

@@ -230,13 +230,6 @@ impl Scheduler {
         self.left == 0
     }
 
-    /// Whether a node ended in a way that keeps others from running, and did so itself.
-    pub fn has_failed(&self, number: usize) -> bool {
-        self.states[number] == State::Done { good: false }
-            && self.doomed[number].is_none()
-            && self.started[number]
-    }
-
     /// Nodes that are handed out and haven't ended.
     pub fn running(&self) -> usize {
         self.running

@@ -15,6 +15,9 @@ use super::sink::Sink;
 use super::style::{Style, duration, printable};
 use super::{Options, Output};
 
+/// So many lines for skipped targets are worth reading; hundreds would push what matters off the screen.
+const SKIPPED_SHOWN: usize = 10;
+
 /// The listener for people.
 pub struct Text {
     sink: Sink,
@@ -29,6 +32,9 @@ pub struct Text {
     /// Rendered commands of what started, for the case that it fails.
     commands: HashMap<Arc<str>, Arc<[String]>>,
     failures: Vec<Finished>,
+    /// Targets that were skipped, and whether the run was interrupted: nobody wants to read what that kept from running.
+    skipped: usize,
+    interrupted: bool,
     /// Something stands above already.
     began: bool,
     /// `--dry-run`: how many targets for each action.
@@ -51,6 +57,8 @@ impl Text {
             guard: options.github.then(Guard::new),
             commands: HashMap::new(),
             failures: Vec::new(),
+            skipped: 0,
+            interrupted: false,
             began: false,
             planned: None,
         }
@@ -136,7 +144,7 @@ impl Text {
         if self.planned.is_some() {
             return;
         }
-        if finished.outcome != Outcome::Fresh || self.verbose {
+        if self.has_line(finished.outcome) {
             let line = lines::finished(finished, &self.style);
             if !self.finished_group(finished) {
                 self.say(&line);
@@ -148,6 +156,19 @@ impl Text {
         }
         if finished.outcome == Outcome::Failed {
             self.failures.push(finished.clone());
+        }
+    }
+
+    fn has_line(&mut self, outcome: Outcome) -> bool {
+        match outcome {
+            _ if self.verbose => true,
+            Outcome::Fresh => false,
+            Outcome::Skipped if self.interrupted => false,
+            Outcome::Skipped => {
+                self.skipped += 1;
+                self.skipped <= SKIPPED_SHOWN
+            }
+            _ => true,
         }
     }
 
@@ -269,7 +290,11 @@ impl Text {
             body.extend_from_slice(format!("{}\n", self.style.paint.bold(&title)).as_bytes());
             body.extend(block(log));
         }
-        let mut out = if self.began { b"\n".to_vec() } else { Vec::new() };
+        let mut out = if self.began {
+            b"\n".to_vec()
+        } else {
+            Vec::new()
+        };
         match &mut self.guard {
             Some(guard) => {
                 let title = format!("forge {}", finished.target);
@@ -286,6 +311,10 @@ impl Text {
     fn run_finished(&mut self, closing: &Closing) {
         if let Some(live) = &mut self.live {
             live.end();
+        }
+        let more = self.skipped.saturating_sub(SKIPPED_SHOWN);
+        if more > 0 {
+            self.say(&format!("– {more} more skipped (`-v` shows them)"));
         }
         let on = self.guard.as_mut().map(Guard::on).unwrap_or_default();
         self.write(on.as_bytes());
@@ -382,6 +411,7 @@ impl Listener for Text {
                 self.warning(target.as_deref(), message, help.as_deref());
             }
             Event::Interrupted { signal } => {
+                self.interrupted = true;
                 self.say(&format!("■ {signal}: ending what is running"));
             }
             Event::RunFinished { .. } => {
