@@ -11,6 +11,7 @@ pub mod engine;
 pub mod exec;
 pub mod graph;
 pub mod history;
+pub mod image;
 pub mod init;
 pub mod pipeline;
 pub mod report;

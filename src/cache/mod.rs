@@ -12,6 +12,7 @@ pub mod index;
 pub mod inputs;
 pub mod key;
 pub mod manifest;
+mod packed;
 pub mod restore;
 pub mod snapshot;
 pub mod stat;

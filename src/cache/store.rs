@@ -20,7 +20,7 @@ use super::digest::Digest;
 use super::index::Directory;
 
 /// Of every value; others aren't read.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// How long sled's own lock may outlive the process or the handle that held it.
 const LINGER: Duration = Duration::from_secs(5);
 

@@ -18,8 +18,8 @@ use rayon::prelude::*;
 use super::gitindex::{self, Tracked};
 use super::stat::Stat;
 
-/// How many directories are listed by one thread before others are asked to help.
-const SERIAL: usize = 16;
+/// So many directories of a level are listed by one thread: below that, starting others costs more than they save.
+const SERIAL: usize = 256;
 
 /// One directory: what git doesn't ignore, sorted by name.
 #[derive(Debug, Default)]
