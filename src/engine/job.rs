@@ -475,10 +475,7 @@ impl<'a> Job<'a> {
             _ if timed_out => {
                 let timeout = self.target.timeout.unwrap_or_default();
                 End::Failed(
-                    format!(
-                        "timed out after {}",
-                        crate::report::style::duration(timeout)
-                    ),
+                    format!("timed out after {}", crate::units::duration(timeout)),
                     None,
                 )
             }
