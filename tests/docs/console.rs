@@ -229,8 +229,10 @@ fn is_time(text: &str) -> bool {
 /// A key or a commit, whole or short.
 fn is_hash(text: &str) -> bool {
     let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    // GitHub's guard has a word of its own before it.
+    let text = text.strip_prefix("forge-").unwrap_or(text);
     let digit = text.bytes().any(|byte| byte.is_ascii_digit());
-    matches!(text.len(), 7 | 10 | 12 | 16 | 40 | 64) && digit && text.bytes().all(hex)
+    matches!(text.len(), 7 | 10 | 12 | 16 | 32 | 40 | 64) && digit && text.bytes().all(hex)
 }
 
 /// `2026-11-23T07`: the rest of a time stamp follows after its colons.

@@ -63,8 +63,11 @@ pub fn read(name: String) -> Page {
 }
 
 impl Page {
+    /// Whole at any moment: other tests read it.
     pub fn write(&self, text: &str) {
-        fs::write(root().join(&self.name), text).expect("writing a page");
+        let aside = Path::new(env!("CARGO_TARGET_TMPDIR")).join(self.name.replace('/', "-"));
+        fs::write(&aside, text).expect("writing a page");
+        fs::rename(aside, root().join(&self.name)).expect("writing a page");
     }
 
     pub fn blocks(&self) -> Vec<Block> {
