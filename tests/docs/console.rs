@@ -187,7 +187,9 @@ fn plain(text: &str) -> String {
     let lines = text.lines().map(|line| {
         let indent = line.len() - line.trim_start().len();
         let words: Vec<String> = line.split_whitespace().map(word).collect();
-        format!("{}{}\n", &line[..indent], words.join(" "))
+        // Said only where it is worth saying.
+        let words = words.join(" ").replace(" · saved #", "");
+        format!("{}{words}\n", &line[..indent])
     });
     lines.collect()
 }
