@@ -230,9 +230,10 @@ impl<'a> Coordinator<'a> {
             self.listener.suspend(true);
         }
         let (shared, id) = (Arc::clone(&hands.shared), target.id);
+        let cleanup = self.signals > 0;
         hands.pool.spawn(move || {
             let target = shared.session.ws.target(id);
-            let job = Job::new(&shared, target);
+            let job = Job::new(&shared, target, cleanup);
             let done = catch_unwind(AssertUnwindSafe(|| job.run(look)));
             let fault = || Fault::failed("forge itself failed on it; please report this");
             let finished =
@@ -258,6 +259,7 @@ impl<'a> Coordinator<'a> {
             services,
             events: events.clone(),
             cancelled: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
             ran: AtomicBool::new(false),
             running: Mutex::default(),
         });
@@ -327,6 +329,10 @@ impl<'a> Coordinator<'a> {
         self.exit_code = 130;
         let Some(hands) = &self.hands else { return };
         hands.shared.cancelled.store(true, Ordering::Relaxed);
+        hands
+            .shared
+            .killed
+            .store(self.signals > 1, Ordering::Relaxed);
         let running = lock(&hands.shared.running);
         for (id, handle) in running.iter() {
             let asked_by_terminal = signal == SIGINT && self.session.ws.target(*id).interactive;
