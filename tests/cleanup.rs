@@ -47,13 +47,7 @@ finally = ["tidy"]
 needs = ["work"]
 run   = "touch never"
 
-[target.prepare]
-inputs = []
-cache  = false
-run    = "touch prepared"
-
 [target.tidy]
-needs = ["prepare"]
 cache = false
 run   = "touch tidied"
 "#;
