@@ -12,6 +12,7 @@
 //!   `[..]` stands for anything in a line, `...` for any lines.
 //! - `console,fixture=NAME`: the same in a fresh copy of `fixtures/NAME`.
 
+mod commands;
 mod console;
 mod keys;
 mod links;
