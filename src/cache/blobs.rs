@@ -133,7 +133,8 @@ impl Blobs {
                 Err(error) => return Err(error),
             };
             let parent = entry.path().parent().and_then(Path::file_name);
-            let (Some(start), Some(rest)) = (parent.and_then(|p| p.to_str()), entry.file_name().to_str())
+            let (Some(start), Some(rest)) =
+                (parent.and_then(|p| p.to_str()), entry.file_name().to_str())
             else {
                 continue;
             };

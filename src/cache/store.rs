@@ -57,6 +57,12 @@ pub struct State {
     pub foreign: bool,
 }
 
+/// What names blobs.
+pub struct Contents {
+    pub results: Vec<(Digest, Record)>,
+    pub states: Vec<State>,
+}
+
 /// What to write at once.
 #[derive(Default)]
 pub struct Batch {
@@ -222,17 +228,16 @@ impl Store {
     }
 
     /// All results and states; none when they can't be read, which is not the same as there being none.
-    pub fn contents(&self) -> Option<(Vec<(Digest, Record)>, Vec<State>)> {
+    pub fn contents(&self) -> Option<Contents> {
         self.with(|db| {
             let states: Vec<(Vec<u8>, State)> = pairs(&db.states)?;
             let results: Vec<(Vec<u8>, Record)> = pairs(&db.results)?;
-            let key = |(name, record): (Vec<u8>, Record)| {
-                Some((Digest(name.try_into().ok()?), record))
-            };
-            Ok((
-                results.into_iter().filter_map(key).collect(),
-                states.into_iter().map(|(_, state)| state).collect(),
-            ))
+            let key =
+                |(name, record): (Vec<u8>, Record)| Some((Digest(name.try_into().ok()?), record));
+            Ok(Contents {
+                results: results.into_iter().filter_map(key).collect(),
+                states: states.into_iter().map(|(_, state)| state).collect(),
+            })
         })
     }
 

@@ -16,7 +16,7 @@ use super::digest::Digest;
 use super::index::in_pool;
 use super::manifest::{Manifest, Node};
 use super::prune::{Candidate, choose};
-use super::store::{Batch, Record, State, Store};
+use super::store::{Batch, Contents, Record, State, Store};
 
 /// A blob that no record names may belong to a target that is being recorded just now.
 const GRACE: Duration = Duration::from_secs(3600);
@@ -76,7 +76,10 @@ impl Upkeep<'_> {
     /// The store can't be read.
     pub fn stats(&self) -> io::Result<Stats> {
         let blobs = self.blobs.all()?;
-        let (records, states) = self.records()?;
+        let Contents {
+            results: records,
+            states,
+        } = self.contents()?;
         Ok(Stats {
             records: records.len(),
             targets: states.len(),
@@ -94,7 +97,10 @@ impl Upkeep<'_> {
     pub fn prune(&self, limit: u64) -> io::Result<Pruned> {
         // Before the records: a blob of a record that is written in between is not taken for nobody's.
         let blobs = self.blobs.all()?;
-        let (records, states) = self.records()?;
+        let Contents {
+            results: records,
+            states,
+        } = self.contents()?;
         let mut kept: HashSet<Digest> = states.iter().flat_map(blobs_of_state).collect();
         let current: HashSet<Digest> = states.iter().map(|state| state.key).collect();
         let candidates: Vec<Candidate> = in_pool(|| {
@@ -112,8 +118,9 @@ impl Upkeep<'_> {
             .chain(&kept)
             .collect();
         let nobodys = blobs.iter().filter(|(blob, _)| !named.contains(blob));
-        let (young, mut gone): (Vec<Digest>, Vec<Digest>) =
-            nobodys.map(|(blob, _)| *blob).partition(|blob| is_young(&blobs[blob]));
+        let (young, mut gone): (Vec<Digest>, Vec<Digest>) = nobodys
+            .map(|(blob, _)| *blob)
+            .partition(|blob| is_young(&blobs[blob]));
         kept.extend(young);
         let sizes: HashMap<Digest, u64> = blobs
             .iter()
@@ -174,7 +181,7 @@ impl Upkeep<'_> {
             .map(|(blob, _)| *blob)
             .collect();
         let unreadable = all.iter().filter(|(_, sound)| sound.is_err()).count();
-        let (records, _) = self.records()?;
+        let records = self.contents()?.results;
         let is_there = |blob: &Digest| blobs.contains_key(blob) && !damaged.contains(blob);
         let lost: Vec<Digest> = records
             .iter()
@@ -196,7 +203,7 @@ impl Upkeep<'_> {
         })
     }
 
-    fn records(&self) -> io::Result<(Vec<(Digest, Record)>, Vec<State>)> {
+    fn contents(&self) -> io::Result<Contents> {
         self.store
             .contents()
             .ok_or_else(|| io::Error::other("its records can't be read"))

@@ -83,10 +83,10 @@ pub fn retry(context: &Context) -> Result<u8, Ended> {
 /// # Errors
 /// As [`run`].
 pub fn run_in(context: &Context, place: &Place, words: &Words) -> Result<u8, Ended> {
-    match prepare(context, place, words, &Arc::default())? {
+    match prepare(context, place, words, None)? {
         Some((session, plan)) => {
-            let screen = reporter(context.report_options());
-            Ok(execute(&session, &plan, screen))
+            let mut screen = reporter(context.report_options());
+            Ok(execute(&session, &plan, &mut *screen))
         }
         None => {
             let _ = writeln!(
@@ -106,7 +106,7 @@ pub fn prepare(
     context: &Context,
     place: &Place,
     words: &Words,
-    interrupted: &Arc<AtomicBool>,
+    interrupted: Option<&Arc<AtomicBool>>,
 ) -> Result<Option<(Arc<Session>, Plan)>, Ended> {
     let options = &context.options;
     let mut selected = context.select(place, &words.targets)?;
@@ -130,7 +130,7 @@ pub fn prepare(
         no_cache: options.no_cache,
         named: named.clone(),
         args: words.args.clone(),
-        interrupted: Arc::clone(interrupted),
+        interrupted: interrupted.cloned(),
     };
     let session = Arc::new(Session::new(
         Arc::clone(&place.workspace),
@@ -148,7 +148,7 @@ pub fn prepare(
 }
 
 /// Runs what was prepared, and adds it to the history; the exit code.
-pub fn execute(session: &Arc<Session>, plan: &Plan, screen: Box<dyn Listener>) -> u8 {
+pub fn execute(session: &Arc<Session>, plan: &Plan, screen: &mut dyn Listener) -> u8 {
     let mut recorder = Recorder::new(session.cache_dir.clone(), || about(session));
     let mut chain = Chain::default();
     chain.push(screen);

@@ -79,7 +79,10 @@ impl Living {
 fn is_held(path: &Path) -> Option<bool> {
     let file = File::open(path).ok()?;
     // Shared, so that two who look don't take each other for the one who holds it.
-    Some(matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    Some(matches!(
+        file.try_lock_shared(),
+        Err(TryLockError::WouldBlock)
+    ))
 }
 
 #[cfg(test)]

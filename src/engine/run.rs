@@ -136,7 +136,7 @@ impl<'a> Coordinator<'a> {
 
     /// Until there are hands, signals are the caller's business.
     fn heed_interruption(&mut self) {
-        if self.signals == 0 && self.session.options.interrupted.load(Ordering::Relaxed) {
+        if self.signals == 0 && self.session.is_interrupted() {
             self.interrupt(SIGINT);
         }
     }

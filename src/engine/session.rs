@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::cache::blobs::Blobs;
@@ -40,8 +40,8 @@ pub struct Options {
     /// The targets that were named: they get the words after `--`.
     pub named: Vec<TargetId>,
     pub args: Vec<String>,
-    /// Set from outside, ends a run that hasn't begun to listen for signals itself.
-    pub interrupted: Arc<AtomicBool>,
+    /// Given where the process goes on after the run. Set, it ends a run that doesn't listen for signals itself yet.
+    pub interrupted: Option<Arc<AtomicBool>>,
 }
 
 /// What a target left to those that need it.
@@ -318,13 +318,26 @@ impl Session {
                 "the cache's snapshot can't be written ({error}): the next run will be slower"
             ));
         }
-        self.store.abandon();
+        match self.options.interrupted {
+            Some(_) => self.store.idle(),
+            None => self.store.abandon(),
+        }
+    }
+
+    /// Whether somebody asked for the run to end before it could hear that itself.
+    pub fn is_interrupted(&self) -> bool {
+        let asked = self.options.interrupted.as_ref();
+        asked.is_some_and(|asked| asked.load(Ordering::Relaxed))
     }
 
     /// Least recently used records go when the store is above `max-size`; while another forge runs here, that one sees to it.
     fn keep_within_limit(&self) {
         let marks = active::marks(&self.cache_dir);
-        if marks.living.iter().any(|other| other.pid != std::process::id()) {
+        if marks
+            .living
+            .iter()
+            .any(|other| other.pid != std::process::id())
+        {
             return;
         }
         let upkeep = Upkeep {
