@@ -23,7 +23,11 @@ pub fn run(words: &[String], directory: &Path, out: &mut dyn Write) -> io::Resul
     let cli = Cli::command();
     let line = Line::read(&cli, words);
     for (candidate, about) in line.candidates(directory) {
-        writeln!(out, "{candidate}\t{about}")?;
+        if about.is_empty() {
+            writeln!(out, "{candidate}")?;
+        } else {
+            writeln!(out, "{candidate}\t{about}")?;
+        }
     }
     Ok(0)
 }

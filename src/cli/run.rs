@@ -86,7 +86,13 @@ pub fn run_in(context: &Context, place: &Place, words: &Words) -> Result<u8, End
     match prepare(context, place, words, None)? {
         Some((session, plan)) => {
             let mut screen = reporter(context.report_options());
-            Ok(execute(&session, &plan, &mut *screen))
+            let code = execute(&session, &plan, &mut *screen);
+            drop(screen);
+            if !session.options.dry_run {
+                // The process is about to end: giving back memory piece by piece would only take time.
+                std::mem::forget((session, plan));
+            }
+            Ok(code)
         }
         None => {
             let _ = writeln!(
