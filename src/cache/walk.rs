@@ -41,6 +41,11 @@ impl Tree {
     pub fn directory(&self, path: &str) -> Option<&Listing> {
         self.directories.get(path)
     }
+
+    /// Of all listed directories, in no order.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.directories.keys().map(|path| &**path)
+    }
 }
 
 /// Lists directories as git sees them.

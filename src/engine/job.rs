@@ -36,8 +36,10 @@ pub struct Shared {
     pub session: Arc<Session>,
     pub services: Arc<Services>,
     pub events: Sender<Message>,
-    /// The run was interrupted: nothing starts, everything ends.
+    /// The run was interrupted: nothing starts, everything ends, but for what cleans up.
     pub cancelled: AtomicBool,
+    /// It was interrupted again: that ends too.
+    pub killed: AtomicBool,
     /// A command was started: files may have changed since.
     pub ran: AtomicBool,
     /// Processes that can be ended.
@@ -64,16 +66,24 @@ pub struct Job<'a> {
     session: &'a Session,
     target: &'a Target,
     words: Wording<'a>,
+    /// What ends it.
+    cancelled: &'a AtomicBool,
 }
 
 impl<'a> Job<'a> {
-    pub fn new(shared: &'a Shared, target: &'a Target) -> Self {
+    /// `cleanup`: it was started after an interruption, because something that was running wants it.
+    pub fn new(shared: &'a Shared, target: &'a Target, cleanup: bool) -> Self {
         let session = &*shared.session;
         Self {
             shared,
             session,
             target,
             words: Wording::new(session, target),
+            cancelled: if cleanup {
+                &shared.killed
+            } else {
+                &shared.cancelled
+            },
         }
     }
 
@@ -111,7 +121,7 @@ impl<'a> Job<'a> {
     }
 
     fn is_cancelled(&self) -> bool {
-        self.shared.cancelled.load(Ordering::Relaxed)
+        self.cancelled.load(Ordering::Relaxed)
     }
 
     fn tell(&self, event: Event) {
@@ -262,11 +272,7 @@ impl<'a> Job<'a> {
     fn start_services(&self) -> Result<HashMap<ServiceId, Endpoint>, Stopped> {
         let mut endpoints = HashMap::new();
         for id in &self.target.services {
-            match self
-                .shared
-                .services
-                .acquire(id.0 as usize, &self.shared.cancelled)
-            {
+            match self.shared.services.acquire(id.0 as usize, self.cancelled) {
                 Ok(endpoint) => {
                     self.session.learn_images_of(*id);
                     endpoints.insert(*id, endpoint);
@@ -475,10 +481,7 @@ impl<'a> Job<'a> {
             _ if timed_out => {
                 let timeout = self.target.timeout.unwrap_or_default();
                 End::Failed(
-                    format!(
-                        "timed out after {}",
-                        crate::report::style::duration(timeout)
-                    ),
+                    format!("timed out after {}", crate::units::duration(timeout)),
                     None,
                 )
             }
@@ -588,7 +591,8 @@ impl<'a> Job<'a> {
             },
         );
         let mut finished = self.words.finished(Outcome::Ran, "");
-        if session.options.no_cache || !self.inputs_held(&look.inputs)? {
+        let doubtful = self.target.cache && !self.inputs_held(&look.inputs)?;
+        if session.options.no_cache || doubtful {
             return Ok(finished);
         }
         if foreign && self.target.cache {

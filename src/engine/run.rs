@@ -5,9 +5,7 @@
 //! what happens. A run with nothing to do never gets past the looking: no thread, no store, no signal handler.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -22,6 +20,7 @@ use crate::cache::walk::Tree;
 use crate::exec::service::{Rendered, ServiceEvent, Services};
 use crate::pipeline::model::{Kind, Target, TargetId};
 
+use super::active::{self, Mark};
 use super::environment;
 use super::event::{Counts, Event, Finished, Listener, Outcome};
 use super::job::{Job, Message, Shared};
@@ -78,7 +77,7 @@ struct Hands {
     /// Targets that still may use a service, by service.
     users: Vec<usize>,
     /// Held while this run goes on: `forge cancel` finds it.
-    active: Option<(File, PathBuf)>,
+    active: Option<Mark>,
 }
 
 impl<'a> Coordinator<'a> {
@@ -122,6 +121,9 @@ impl<'a> Coordinator<'a> {
 
     fn work(&mut self) {
         while !self.scheduler.is_done() {
+            if self.hands.is_none() {
+                self.heed_interruption();
+            }
             match self.scheduler.next() {
                 Some(Step::Look(number)) => self.look(number),
                 Some(Step::Skip(number, reason)) => self.skip(number, &reason),
@@ -129,6 +131,13 @@ impl<'a> Coordinator<'a> {
                 None => self.wait(),
             }
             self.tell_warnings();
+        }
+    }
+
+    /// Until there are hands, signals are the caller's business.
+    fn heed_interruption(&mut self) {
+        if self.signals == 0 && self.session.is_interrupted() {
+            self.interrupt(SIGINT);
         }
     }
 
@@ -216,7 +225,10 @@ impl<'a> Coordinator<'a> {
         let look = self.looks.remove(&number).filter(|_| self.nothing_ran());
         if self.hands.is_none() {
             match self.hands() {
-                Ok(hands) => self.hands = Some(hands),
+                Ok(hands) => {
+                    self.hands = Some(hands);
+                    self.heed_interruption();
+                }
                 Err(fault) => {
                     let target = self.target(number);
                     let finished = self.words(target).fault(fault);
@@ -230,9 +242,10 @@ impl<'a> Coordinator<'a> {
             self.listener.suspend(true);
         }
         let (shared, id) = (Arc::clone(&hands.shared), target.id);
+        let cleanup = self.signals > 0;
         hands.pool.spawn(move || {
             let target = shared.session.ws.target(id);
-            let job = Job::new(&shared, target);
+            let job = Job::new(&shared, target, cleanup);
             let done = catch_unwind(AssertUnwindSafe(|| job.run(look)));
             let fault = || Fault::failed("forge itself failed on it; please report this");
             let finished =
@@ -258,6 +271,7 @@ impl<'a> Coordinator<'a> {
             services,
             events: events.clone(),
             cancelled: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
             ran: AtomicBool::new(false),
             running: Mutex::default(),
         });
@@ -276,11 +290,7 @@ impl<'a> Coordinator<'a> {
                 .for_each(|service| users[service.0 as usize] += 1);
         }
         let signals = watch_signals(events)?;
-        let active = if session.options.no_cache {
-            None
-        } else {
-            mark_active(&session.cache_dir)
-        };
+        let active = active::mark(&session.cache_dir);
         Ok(Hands {
             shared,
             pool,
@@ -325,18 +335,7 @@ impl<'a> Coordinator<'a> {
     fn interrupt(&mut self, signal: i32) {
         self.signals += 1;
         self.exit_code = 130;
-        let Some(hands) = &self.hands else { return };
-        hands.shared.cancelled.store(true, Ordering::Relaxed);
-        let running = lock(&hands.shared.running);
-        for (id, handle) in running.iter() {
-            let asked_by_terminal = signal == SIGINT && self.session.ws.target(*id).interactive;
-            if self.signals > 1 {
-                handle.kill();
-            } else if !asked_by_terminal {
-                handle.interrupt();
-            }
-        }
-        drop(running);
+        self.end_running(signal);
         if self.signals == 1 {
             let signal = match signal {
                 SIGINT => "Ctrl-C",
@@ -345,6 +344,21 @@ impl<'a> Coordinator<'a> {
             };
             self.listener.on(&Event::Interrupted { signal });
             self.scheduler.stop("interrupted");
+        }
+    }
+
+    fn end_running(&self, signal: i32) {
+        let Some(hands) = &self.hands else { return };
+        hands.shared.cancelled.store(true, Ordering::Relaxed);
+        let again = self.signals > 1;
+        hands.shared.killed.store(again, Ordering::Relaxed);
+        for (id, handle) in lock(&hands.shared.running).iter() {
+            let asked_by_terminal = signal == SIGINT && self.session.ws.target(*id).interactive;
+            if again {
+                handle.kill();
+            } else if !asked_by_terminal {
+                handle.interrupt();
+            }
         }
     }
 
@@ -390,6 +404,8 @@ impl<'a> Coordinator<'a> {
     }
 
     fn end(mut self) -> Summary {
+        // Others keep their hands off the store until everything is in it.
+        let mut marked = None;
         if let Some(hands) = self.hands.take() {
             hands.shared.services.stop_all();
             hands.signals.close();
@@ -400,12 +416,10 @@ impl<'a> Coordinator<'a> {
                     Message::Finished(..) => {}
                 }
             }
-            if let Some((file, path)) = hands.active {
-                let _ = fs::remove_file(path);
-                drop(file);
-            }
+            marked = hands.active;
         }
         self.session.save();
+        drop(marked);
         self.tell_warnings();
         let summary = Summary {
             counts: self.counts,
@@ -542,15 +556,4 @@ fn watch_signals(events: Sender<Message>) -> Result<signal_hook::iterator::Handl
             }
         })?;
     Ok(handle)
-}
-
-/// Leaves word that this process runs targets here.
-fn mark_active(cache_dir: &Path) -> Option<(File, PathBuf)> {
-    store::prepare(cache_dir).ok()?;
-    let directory = cache_dir.join("active");
-    fs::create_dir_all(&directory).ok()?;
-    let name = std::process::id().to_string();
-    let file = store::lock_file(&directory, &name).ok()?;
-    file.try_lock().ok()?;
-    Some((file, directory.join(name)))
 }
