@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -252,11 +252,16 @@ fn watch_says_nothing_where_nothing_is_to_do() {
     ws.write(".gitignore", "*.log\n");
     let watch = ws.start(&["watch", "-v", "copy"]);
     watch.until("Waiting for changes");
-    ws.write("in/a", "one");
+    let snapshot = || {
+        let found = fs::metadata(ws.path(".forge/snapshot")).ok()?;
+        Some((found.ino(), found.mtime_nsec()))
+    };
+    let before = snapshot();
     ws.write("elsewhere", "x");
     ws.write("debug.log", "x");
-    // So that the changes above have led to a run of their own, if they lead to any.
-    std::thread::sleep(Duration::from_millis(300));
+    ws.write("in/a", "one");
+    // It ran, and found in/a to be what it was: it keeps that in mind.
+    wait(|| snapshot().filter(|now| Some(*now) != before));
     ws.write("in/a", "two");
     let text = watch.until("Waiting for changes");
     assert!(text.starts_with("in/a changed.\n"), "{text}");
