@@ -10,7 +10,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::de::DeserializeOwned;
@@ -20,7 +20,9 @@ use super::digest::Digest;
 use super::index::Directory;
 
 /// Of every value; others aren't read.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Where the default tree keeps [`Store::total`].
+const TOTAL: &[u8] = b"bytes of blobs";
 /// How long sled's own lock may outlive the process or the handle that held it.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -55,6 +57,12 @@ pub struct State {
     pub foreign: bool,
 }
 
+/// What names blobs.
+pub struct Contents {
+    pub results: Vec<(Digest, Record)>,
+    pub states: Vec<State>,
+}
+
 /// What to write at once.
 #[derive(Default)]
 pub struct Batch {
@@ -65,6 +73,8 @@ pub struct Batch {
     pub directories: Vec<(Box<str>, Directory)>,
     /// Keys whose action failed (`true`) or, after failures, succeeded (`false`).
     pub failures: Vec<(Digest, bool)>,
+    /// Bytes of blobs that came in, for [`Store::total`].
+    pub grown: u64,
 }
 
 impl Batch {
@@ -75,6 +85,7 @@ impl Batch {
             && self.forget_results.is_empty()
             && self.directories.is_empty()
             && self.failures.is_empty()
+            && self.grown == 0
     }
 }
 
@@ -91,8 +102,8 @@ pub struct Store {
 
 enum Access {
     Write,
-    /// A copy in this directory is opened, so that no byte of the real one changes.
-    Copy(Option<tempfile::TempDir>),
+    /// A copy is opened, so that no byte of the real one changes; made when something is asked for.
+    Copy(OnceLock<Option<tempfile::TempDir>>),
 }
 
 enum Slot {
@@ -124,12 +135,9 @@ impl Store {
 
     /// For commands that change nothing: reads a copy.
     pub fn reading(cache_dir: &Path, warn: Warn) -> Self {
-        let copy = tempfile::tempdir().ok().filter(|copy| {
-            copy_files(&cache_dir.join("records"), &copy.path().join("records")).is_ok()
-        });
         Self {
             cache_dir: cache_dir.to_path_buf(),
-            access: Access::Copy(copy),
+            access: Access::Copy(OnceLock::new()),
             open: Mutex::new(Slot::Closed),
             warn,
         }
@@ -208,8 +216,38 @@ impl Store {
                     db.failures.remove(key.0)?;
                 }
             }
+            if let (1.., Some(total)) = (batch.grown, read::<u64>(&db.db, TOTAL)?) {
+                db.db.insert(TOTAL, encode(&(total + batch.grown)))?;
+            }
             db.db.flush()?;
             Ok(())
+        });
+    }
+
+    /// All results and states; none when they can't be read, which is not the same as there being none.
+    pub fn contents(&self) -> Option<Contents> {
+        self.with(|db| {
+            let states: Vec<(Vec<u8>, State)> = pairs(&db.states)?;
+            let results: Vec<(Vec<u8>, Record)> = pairs(&db.results)?;
+            let key =
+                |(name, record): (Vec<u8>, Record)| Some((Digest(name.try_into().ok()?), record));
+            Ok(Contents {
+                results: results.into_iter().filter_map(key).collect(),
+                states: states.into_iter().map(|(_, state)| state).collect(),
+            })
+        })
+    }
+
+    /// Bytes that the blobs take, kept up to date by [`Batch::grown`]; none until somebody has counted them.
+    /// Never too small, unless a process was killed before it could tell.
+    pub fn total(&self) -> Option<u64> {
+        self.with(|db| read(&db.db, TOTAL)).flatten()
+    }
+
+    pub fn set_total(&self, bytes: u64) {
+        self.with(|db| {
+            db.db.insert(TOTAL, encode(&bytes))?;
+            db.db.flush()
         });
     }
 
@@ -270,8 +308,10 @@ impl Store {
 
     fn open(&self) -> Slot {
         let opened = match &self.access {
-            Access::Copy(None) => return Slot::Unusable,
-            Access::Copy(Some(copy)) => database(&copy.path().join("records")).map(|db| (db, None)),
+            Access::Copy(copy) => match copy.get_or_init(|| copy_of(&self.cache_dir)) {
+                Some(copy) => database(&copy.path().join("records")).map(|db| (db, None)),
+                None => return Slot::Unusable,
+            },
             Access::Write => self.open_locked(),
         };
         match opened.and_then(|(db, lock)| Database::new(db, lock)) {
@@ -401,6 +441,12 @@ fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let aside = path.with_file_name(format!("records.damaged-{}", now()));
     fs::rename(path, &aside)?;
     Ok(aside)
+}
+
+fn copy_of(cache_dir: &Path) -> Option<tempfile::TempDir> {
+    let copy = tempfile::tempdir().ok()?;
+    copy_files(&cache_dir.join("records"), &copy.path().join("records")).ok()?;
+    Some(copy)
 }
 
 fn copy_files(from: &Path, to: &Path) -> io::Result<()> {

@@ -18,8 +18,8 @@ use rayon::prelude::*;
 use super::gitindex::{self, Tracked};
 use super::stat::Stat;
 
-/// How many directories are listed by one thread before others are asked to help.
-const SERIAL: usize = 16;
+/// So many directories of a level are listed by one thread: below that, starting others costs more than they save.
+const SERIAL: usize = 256;
 
 /// One directory: what git doesn't ignore, sorted by name.
 #[derive(Debug, Default)]
@@ -40,6 +40,11 @@ pub struct Tree {
 impl Tree {
     pub fn directory(&self, path: &str) -> Option<&Listing> {
         self.directories.get(path)
+    }
+
+    /// Of all listed directories, in no order.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.directories.keys().map(|path| &**path)
     }
 }
 
@@ -107,7 +112,7 @@ impl Walker {
                     .map(|(path, rules)| self.list(path, rules))
                     .collect()
             } else {
-                super::pool().install(|| {
+                super::index::in_pool(|| {
                     level
                         .par_iter()
                         .map(|(path, rules)| self.list(path, rules))
@@ -202,9 +207,8 @@ impl Walker {
             listing.unreadable.push(name.to_string_lossy().into_owned());
             return Ok(());
         };
-        let path = join(parent, name);
         let is_directory = entry.file_type()?.is_dir();
-        if name == ".git" || self.skips(&path) || self.ignored(rules, &path, is_directory) {
+        if name == ".git" || self.leaves_out(&join(parent, name), rules, is_directory) {
             return Ok(());
         }
         if is_directory {
@@ -220,6 +224,10 @@ impl Walker {
         Ok(())
     }
 
+    fn leaves_out(&self, path: &str, rules: &Option<Arc<Rules>>, is_directory: bool) -> bool {
+        self.skips(path) || self.ignored(rules, path, is_directory)
+    }
+
     fn skips(&self, path: &str) -> bool {
         self.skip
             .binary_search_by(|probe| (**probe).cmp(path))
@@ -232,6 +240,9 @@ impl Walker {
 
     /// Whether the rules name the path, tracked or not.
     fn matched(&self, rules: &Option<Arc<Rules>>, path: &str, is_directory: bool) -> bool {
+        if rules.is_none() {
+            return false;
+        }
         is_ignored_by(rules, &self.in_repository(path), is_directory)
     }
 
@@ -271,10 +282,12 @@ impl Walker {
     /// `core.excludesFile`, `info/exclude`, and the ignore files from the repository's top to the workspace's root.
     fn rules_above(&self) -> Option<Arc<Rules>> {
         let (global, _) = GitignoreBuilder::new("").build_global();
-        let mut rules = Some(Arc::new(Rules {
-            file: Some(global),
-            above: None,
-        }));
+        let mut rules = (!global.is_empty()).then(|| {
+            Arc::new(Rules {
+                file: Some(global),
+                above: None,
+            })
+        });
         let Some(repository) = &self.repository else {
             return self.with_file_of("", rules);
         };
@@ -423,7 +436,11 @@ pub fn join(directory: &str, name: &str) -> String {
     if directory.is_empty() {
         name.to_owned()
     } else {
-        format!("{directory}/{name}")
+        let mut path = String::with_capacity(directory.len() + 1 + name.len());
+        path.push_str(directory);
+        path.push('/');
+        path.push_str(name);
+        path
     }
 }
 

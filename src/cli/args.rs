@@ -138,6 +138,9 @@ pub enum Command {
     Completions(Completions),
     /// Is Docker reachable, are the tools there, is the cache healthy
     Doctor(super::doctor::Args),
+    /// What could be written next, for the scripts of `completions`
+    #[command(name = "__complete", hide = true)]
+    Complete(Complete),
     #[command(external_subcommand)]
     Targets(Vec<OsString>),
 }
@@ -201,6 +204,13 @@ pub enum CacheAction {
 pub struct Completions {
     #[arg(value_enum)]
     pub shell: Shell,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Complete {
+    /// The line up to the cursor, the program's name left out
+    #[arg(last = true, value_name = "WORD")]
+    pub words: Vec<String>,
 }
 
 /// A shell that can complete.

@@ -38,7 +38,7 @@ pub struct Shared {
     pub events: Sender<Message>,
     /// The run was interrupted: nothing starts, everything ends, but for what cleans up.
     pub cancelled: AtomicBool,
-    /// It was interrupted twice: that ends too.
+    /// It was interrupted again: that ends too.
     pub killed: AtomicBool,
     /// A command was started: files may have changed since.
     pub ran: AtomicBool,
@@ -65,20 +65,25 @@ pub struct Job<'a> {
     shared: &'a Shared,
     session: &'a Session,
     target: &'a Target,
-    /// Runs because of a `finally`: an interrupt is what it is for.
-    cleans_up: bool,
     words: Wording<'a>,
+    /// What ends it.
+    cancelled: &'a AtomicBool,
 }
 
 impl<'a> Job<'a> {
-    pub fn new(shared: &'a Shared, target: &'a Target, cleans_up: bool) -> Self {
+    /// `cleanup`: it is there for a `finally`, or was started after an interruption for one: that alone doesn't end it.
+    pub fn new(shared: &'a Shared, target: &'a Target, cleanup: bool) -> Self {
         let session = &*shared.session;
         Self {
             shared,
             session,
             target,
-            cleans_up,
             words: Wording::new(session, target),
+            cancelled: if cleanup {
+                &shared.killed
+            } else {
+                &shared.cancelled
+            },
         }
     }
 
@@ -116,16 +121,7 @@ impl<'a> Job<'a> {
     }
 
     fn is_cancelled(&self) -> bool {
-        self.cancel().load(Ordering::Relaxed)
-    }
-
-    /// What says that this job shall end.
-    fn cancel(&self) -> &'a AtomicBool {
-        if self.cleans_up {
-            &self.shared.killed
-        } else {
-            &self.shared.cancelled
-        }
+        self.cancelled.load(Ordering::Relaxed)
     }
 
     fn tell(&self, event: Event) {
@@ -283,7 +279,7 @@ impl<'a> Job<'a> {
     fn start_services(&self) -> Result<HashMap<ServiceId, Endpoint>, Stopped> {
         let mut endpoints = HashMap::new();
         for id in &self.target.services {
-            match self.shared.services.acquire(id.0 as usize, self.cancel()) {
+            match self.shared.services.acquire(id.0 as usize, self.cancelled) {
                 Ok(endpoint) => {
                     self.session.learn_images_of(*id);
                     endpoints.insert(*id, endpoint);
@@ -492,10 +488,7 @@ impl<'a> Job<'a> {
             _ if timed_out => {
                 let timeout = self.target.timeout.unwrap_or_default();
                 End::Failed(
-                    format!(
-                        "timed out after {}",
-                        crate::report::style::duration(timeout)
-                    ),
+                    format!("timed out after {}", crate::units::duration(timeout)),
                     None,
                 )
             }
@@ -616,7 +609,8 @@ impl<'a> Job<'a> {
             },
         );
         let mut finished = self.words.finished(Outcome::Ran, "");
-        if session.options.no_cache || !self.inputs_held(&look.inputs)? {
+        let doubtful = self.target.cache && !self.inputs_held(&look.inputs)?;
+        if session.options.no_cache || doubtful {
             return Ok(finished);
         }
         if foreign && self.target.cache {

@@ -5,10 +5,8 @@
 //! what happens. A run with nothing to do never gets past the looking: no thread, no store, no signal handler.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
 use std::io::{self, IsTerminal};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -23,6 +21,7 @@ use crate::cache::walk::Tree;
 use crate::exec::service::{Rendered, ServiceEvent, Services};
 use crate::pipeline::model::{Kind, Target, TargetId};
 
+use super::active::{self, Mark};
 use super::environment;
 use super::event::{Counts, Event, Finished, Listener, Outcome};
 use super::job::{Job, Message, Shared};
@@ -85,7 +84,7 @@ struct Hands {
     /// Targets that still may use a service, by service.
     users: Vec<usize>,
     /// Held while this run goes on: `forge cancel` finds it.
-    active: Option<(File, PathBuf)>,
+    active: Option<Mark>,
 }
 
 impl<'a> Coordinator<'a> {
@@ -132,6 +131,9 @@ impl<'a> Coordinator<'a> {
 
     fn work(&mut self) {
         while !self.scheduler.is_done() {
+            if self.hands.is_none() {
+                self.heed_interruption();
+            }
             match self.scheduler.next() {
                 Some(Step::Look(number)) => self.look(number),
                 Some(Step::Skip(number, reason)) => self.skip(number, &reason),
@@ -139,6 +141,13 @@ impl<'a> Coordinator<'a> {
                 None => self.wait(),
             }
             self.tell_warnings();
+        }
+    }
+
+    /// Until there are hands, signals are the caller's business.
+    fn heed_interruption(&mut self) {
+        if self.signals == 0 && self.session.is_interrupted() {
+            self.interrupt(SIGINT);
         }
     }
 
@@ -226,7 +235,10 @@ impl<'a> Coordinator<'a> {
         let look = self.looks.remove(&number).filter(|_| self.nothing_ran());
         if self.hands.is_none() {
             match self.hands() {
-                Ok(hands) => self.hands = Some(hands),
+                Ok(hands) => {
+                    self.hands = Some(hands);
+                    self.heed_interruption();
+                }
                 Err(fault) => {
                     let target = self.target(number);
                     let finished = self.words(target).fault(fault);
@@ -292,11 +304,7 @@ impl<'a> Coordinator<'a> {
                 .for_each(|service| users[service.0 as usize] += 1);
         }
         let signals = watch_signals(events)?;
-        let active = if session.options.no_cache {
-            None
-        } else {
-            mark_active(&session.cache_dir)
-        };
+        let active = active::mark(&session.cache_dir);
         Ok(Hands {
             shared,
             pool,
@@ -340,23 +348,13 @@ impl<'a> Coordinator<'a> {
 
     /// The first signal asks everything to end; another one doesn't ask.
     fn interrupt(&mut self, signal: i32) {
-        let Some(hands) = &self.hands else { return };
         // Who owns the terminal got the Ctrl-C itself, and decides what it means.
         if signal == SIGINT && self.interactive.is_some() && io::stdin().is_terminal() {
             return;
         }
         self.signals += 1;
-        let killed = self.signals > 1;
-        hands.shared.cancelled.store(true, Ordering::Relaxed);
-        hands.shared.killed.store(killed, Ordering::Relaxed);
-        for (id, handle) in lock(&hands.shared.running).iter() {
-            if killed {
-                handle.kill();
-            } else if !self.cleaning.contains(id) {
-                handle.interrupt();
-            }
-        }
-        if !killed {
+        self.end_running();
+        if self.signals == 1 {
             let signal = match signal {
                 SIGINT => "Ctrl-C",
                 SIGTERM => "SIGTERM",
@@ -370,6 +368,20 @@ impl<'a> Coordinator<'a> {
     fn stop_interrupted(&mut self) {
         self.exit_code = 130;
         self.scheduler.stop("interrupted");
+    }
+
+    fn end_running(&self) {
+        let Some(hands) = &self.hands else { return };
+        let again = self.signals > 1;
+        hands.shared.cancelled.store(true, Ordering::Relaxed);
+        hands.shared.killed.store(again, Ordering::Relaxed);
+        for (id, handle) in lock(&hands.shared.running).iter() {
+            if again {
+                handle.kill();
+            } else if !self.cleaning.contains(id) {
+                handle.interrupt();
+            }
+        }
     }
 
     fn finished(&mut self, number: usize, finished: Finished) {
@@ -418,6 +430,8 @@ impl<'a> Coordinator<'a> {
     }
 
     fn end(mut self) -> Summary {
+        // Others keep their hands off the store until everything is in it.
+        let mut marked = None;
         if let Some(hands) = self.hands.take() {
             hands.shared.services.stop_all();
             hands.signals.close();
@@ -428,12 +442,10 @@ impl<'a> Coordinator<'a> {
                     Message::Finished(..) => {}
                 }
             }
-            if let Some((file, path)) = hands.active {
-                let _ = fs::remove_file(path);
-                drop(file);
-            }
+            marked = hands.active;
         }
         self.session.save();
+        drop(marked);
         self.tell_warnings();
         let summary = Summary {
             counts: self.counts,
@@ -570,15 +582,4 @@ fn watch_signals(events: Sender<Message>) -> Result<signal_hook::iterator::Handl
             }
         })?;
     Ok(handle)
-}
-
-/// Leaves word that this process runs targets here.
-fn mark_active(cache_dir: &Path) -> Option<(File, PathBuf)> {
-    store::prepare(cache_dir).ok()?;
-    let directory = cache_dir.join("active");
-    fs::create_dir_all(&directory).ok()?;
-    let name = std::process::id().to_string();
-    let file = store::lock_file(&directory, &name).ok()?;
-    file.try_lock().ok()?;
-    Some((file, directory.join(name)))
 }
