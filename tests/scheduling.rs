@@ -458,6 +458,12 @@ shell = ["/no/such/shell", "-c"]
 run = "true"
 [target.bad]
 run = "exit 5"
+[target.ok]
+run = "true"
+[target.late]
+needs = ["ok"]
+tools = { no-such-tool-here = "*" }
+run = "true"
 "#,
     );
     workspace
@@ -466,7 +472,7 @@ run = "exit 5"
         .says("no-such-tool-here isn't installed");
     workspace.forge(&["missing", "missing-too", "-k"]).code(3);
     workspace.forge(&["missing", "bad", "-k"]).code(1);
-    workspace.forge(&["bad", "missing", "-k", "-j1"]).code(1);
+    workspace.forge(&["bad", "late", "-k", "-j1"]).code(1);
 }
 
 #[test]
