@@ -109,7 +109,7 @@ fn a_second_ctrl_c_kills_at_once() {
         r#"
 [target.work]
 run = '''
-trap 'echo asked > asked; sleep 3; echo late > late; exit 1' INT
+trap 'trap "" INT; echo asked > asked; sleep 3; echo late > late; exit 1' INT
 echo up > up
 while :; do sleep 0.02; done
 '''
