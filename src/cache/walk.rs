@@ -281,13 +281,7 @@ impl Walker {
 
     /// `core.excludesFile`, `info/exclude`, and the ignore files from the repository's top to the workspace's root.
     fn rules_above(&self) -> Option<Arc<Rules>> {
-        let (global, _) = GitignoreBuilder::new("").build_global();
-        let mut rules = (!global.is_empty()).then(|| {
-            Arc::new(Rules {
-                file: Some(global),
-                above: None,
-            })
-        });
+        let mut rules = global_rules();
         let Some(repository) = &self.repository else {
             return self.with_file_of("", rules);
         };
@@ -331,6 +325,34 @@ fn is_ignored_by(rules: &Option<Arc<Rules>>, path: &str, is_directory: bool) -> 
         }
     }
     false
+}
+
+/// What `core.excludesFile` names, or git's default for it. The configuration is only looked through properly where it
+/// speaks of one.
+fn global_rules() -> Option<Arc<Rules>> {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let config = std::env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(home.as_ref()?.join(".config")));
+    let git = config.map(|config| config.join("git"));
+    let files = [
+        home.map(|home| home.join(".gitconfig")),
+        git.as_ref().map(|git| git.join("config")),
+    ];
+    let names_one = |file: &Option<PathBuf>| {
+        let text = file.as_ref().and_then(|file| fs::read_to_string(file).ok());
+        text.is_some_and(|text| text.to_ascii_lowercase().contains("excludesfile"))
+    };
+    if files.iter().any(names_one) {
+        let (global, _) = GitignoreBuilder::new("").build_global();
+        return (!global.is_empty()).then(|| {
+            Arc::new(Rules {
+                file: Some(global),
+                above: None,
+            })
+        });
+    }
+    add(None, "", &git?.join("ignore"))
 }
 
 struct Listed {
