@@ -12,6 +12,8 @@ use crate::report::{ColorChoice, Output};
 #[command(
     name = "forge",
     version,
+    disable_help_flag = true,
+    disable_version_flag = true,
     override_usage = "forge [OPTIONS] [TARGET]... [-- ARGS...]\n       forge [OPTIONS] COMMAND",
     allow_external_subcommands = true,
     disable_help_subcommand = true,
@@ -89,6 +91,12 @@ pub struct Options {
     /// Show logs of everything; twice: commands too
     #[arg(short = 'v', long, action = clap::ArgAction::Count, global = true)]
     pub verbose: u8,
+    /// Print help
+    #[arg(short = 'h', long, action = clap::ArgAction::HelpShort, global = true)]
+    pub help: Option<bool>,
+    /// Print version
+    #[arg(short = 'V', long, action = clap::ArgAction::Version)]
+    pub version: Option<bool>,
 }
 
 fn variable(text: &str) -> Result<(String, String), String> {

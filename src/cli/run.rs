@@ -134,6 +134,7 @@ pub fn prepare(
         dry_run: options.dry_run,
         force: options.force,
         no_cache: options.no_cache,
+        logs: options.verbose > 0,
         named: named.clone(),
         args: words.args.clone(),
         interrupted: interrupted.cloned(),

@@ -38,7 +38,7 @@ pub struct Shared {
     pub events: Sender<Message>,
     /// The run was interrupted: nothing starts, everything ends, but for what cleans up.
     pub cancelled: AtomicBool,
-    /// It was interrupted again: that ends too.
+    /// It was interrupted twice: that ends too.
     pub killed: AtomicBool,
     /// A command was started: files may have changed since.
     pub ran: AtomicBool,
@@ -65,25 +65,20 @@ pub struct Job<'a> {
     shared: &'a Shared,
     session: &'a Session,
     target: &'a Target,
+    /// Runs because of a `finally`: an interrupt is what it is for.
+    cleans_up: bool,
     words: Wording<'a>,
-    /// What ends it.
-    cancelled: &'a AtomicBool,
 }
 
 impl<'a> Job<'a> {
-    /// `cleanup`: it was started after an interruption, because something that was running wants it.
-    pub fn new(shared: &'a Shared, target: &'a Target, cleanup: bool) -> Self {
+    pub fn new(shared: &'a Shared, target: &'a Target, cleans_up: bool) -> Self {
         let session = &*shared.session;
         Self {
             shared,
             session,
             target,
+            cleans_up,
             words: Wording::new(session, target),
-            cancelled: if cleanup {
-                &shared.killed
-            } else {
-                &shared.cancelled
-            },
         }
     }
 
@@ -121,7 +116,16 @@ impl<'a> Job<'a> {
     }
 
     fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
+        self.cancel().load(Ordering::Relaxed)
+    }
+
+    /// What says that this job shall end.
+    fn cancel(&self) -> &'a AtomicBool {
+        if self.cleans_up {
+            &self.shared.killed
+        } else {
+            &self.shared.cancelled
+        }
     }
 
     fn tell(&self, event: Event) {
@@ -242,6 +246,7 @@ impl<'a> Job<'a> {
             End::Failed(reason, code) => {
                 let mut finished = self.words.finished(Outcome::Failed, reason);
                 finished.exit_code = code;
+                finished.flaky = self.succeeded_before(&look.key);
                 finished
             }
         };
@@ -252,12 +257,18 @@ impl<'a> Job<'a> {
         if finished.outcome == Outcome::Ran {
             finished.reason = self.words.mask.text(&look.reason);
             finished.flaky |= attempts > 1;
+            finished.exit_code = Some(0);
         }
         finished.key = Some(look.key.hex());
         finished.attempts = attempts;
         finished.duration = duration;
         finished.log = log.into();
         Ok(finished)
+    }
+
+    /// With the same key.
+    fn succeeded_before(&self, key: &Digest) -> bool {
+        self.session.uses_cache(self.target.id) && self.session.store.result(key).is_some()
     }
 
     fn remember_failure(&self, key: &Digest) {
@@ -272,7 +283,7 @@ impl<'a> Job<'a> {
     fn start_services(&self) -> Result<HashMap<ServiceId, Endpoint>, Stopped> {
         let mut endpoints = HashMap::new();
         for id in &self.target.services {
-            match self.shared.services.acquire(id.0 as usize, self.cancelled) {
+            match self.shared.services.acquire(id.0 as usize, self.cancel()) {
                 Ok(endpoint) => {
                     self.session.learn_images_of(*id);
                     endpoints.insert(*id, endpoint);
@@ -293,7 +304,7 @@ impl<'a> Job<'a> {
                         1
                     };
                     let fault = Fault {
-                        message: format!("service {}", error.message),
+                        message: error.message,
                         help: error.help,
                         exit_with,
                     };
@@ -487,6 +498,10 @@ impl<'a> Job<'a> {
             }
             Exit::Code(0) if !self.is_cancelled() => End::Success,
             _ if self.is_cancelled() => End::Cancelled,
+            // It owned the terminal: Ctrl-C was its own business, and it let it end.
+            Exit::Signal(libc::SIGINT) | Exit::Code(130) if self.target.interactive => {
+                End::Cancelled
+            }
             Exit::Code(code) => End::Failed(format!("exit code {code}"), Some(code)),
             Exit::Signal(signal) => {
                 End::Failed(format!("killed by signal {signal}"), Some(128 + signal))
@@ -531,6 +546,13 @@ impl<'a> Job<'a> {
         let mut last = lines.push(&mask.finish());
         last.extend(lines.finish());
         self.output(last, log);
+        // It may have closed its output and go on.
+        if let (Some(deadline), false) = (deadline, timed_out) {
+            timed_out = !process.ends_by(deadline)?;
+            if timed_out {
+                process.handle().interrupt();
+            }
+        }
         Ok(timed_out)
     }
 

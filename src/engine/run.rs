@@ -4,7 +4,8 @@
 //! for all of them then), hands those with something to do to a pool of threads that may wait, and tells listeners
 //! what happens. A run with nothing to do never gets past the looking: no thread, no store, no signal handler.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::io::{self, IsTerminal};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -61,10 +62,16 @@ struct Coordinator<'a> {
     looks: HashMap<usize, Look>,
     hands: Option<Hands>,
     counts: Counts,
+    /// How each target ended; none for a group.
+    outcomes: Vec<Option<Outcome>>,
     saved: Duration,
     exit_code: u8,
     began: Instant,
     signals: usize,
+    /// Targets that an interrupt doesn't end.
+    cleaning: HashSet<TargetId>,
+    /// The target that owns the terminal.
+    interactive: Option<usize>,
     names: Vec<Arc<str>>,
 }
 
@@ -94,10 +101,13 @@ impl<'a> Coordinator<'a> {
             looks: HashMap::new(),
             hands: None,
             counts: Counts::default(),
+            outcomes: vec![None; plan.targets.len()],
             saved: Duration::ZERO,
             exit_code: 0,
             began: Instant::now(),
             signals: 0,
+            cleaning: HashSet::new(),
+            interactive: None,
             session,
             plan,
             listener,
@@ -210,12 +220,12 @@ impl<'a> Coordinator<'a> {
         self.finished(number, finished);
     }
 
-    /// A failed need says `failed`; one that was skipped for another's failure says so.
     fn how(&self, number: usize) -> &'static str {
-        if is_group(self.target(number)) || !self.scheduler.has_failed(number) {
-            "didn't succeed"
-        } else {
-            "failed"
+        match self.outcomes[number] {
+            Some(Outcome::Failed) => "failed",
+            Some(Outcome::Cancelled) => "was cancelled",
+            Some(Outcome::Skipped) => "was skipped",
+            _ => "didn't succeed",
         }
     }
 
@@ -240,12 +250,16 @@ impl<'a> Coordinator<'a> {
         let target = self.target(number);
         if target.interactive {
             self.listener.suspend(true);
+            self.interactive = Some(number);
         }
         let (shared, id) = (Arc::clone(&hands.shared), target.id);
-        let cleanup = self.signals > 0;
+        let cleans_up = self.scheduler.cleans_up(number);
+        if cleans_up {
+            self.cleaning.insert(id);
+        }
         hands.pool.spawn(move || {
             let target = shared.session.ws.target(id);
-            let job = Job::new(&shared, target, cleanup);
+            let job = Job::new(&shared, target, cleans_up);
             let done = catch_unwind(AssertUnwindSafe(|| job.run(look)));
             let fault = || Fault::failed("forge itself failed on it; please report this");
             let finished =
@@ -323,6 +337,7 @@ impl<'a> Coordinator<'a> {
             Message::Finished(number, finished) => {
                 if self.target(number).interactive {
                     self.listener.suspend(false);
+                    self.interactive = None;
                 }
                 self.finished(number, *finished);
                 self.listener.tick();
@@ -333,9 +348,12 @@ impl<'a> Coordinator<'a> {
 
     /// The first signal asks everything to end; another one doesn't ask.
     fn interrupt(&mut self, signal: i32) {
+        // Who owns the terminal got the Ctrl-C itself, and decides what it means.
+        if signal == SIGINT && self.interactive.is_some() && io::stdin().is_terminal() {
+            return;
+        }
         self.signals += 1;
-        self.exit_code = 130;
-        self.end_running(signal);
+        self.end_running();
         if self.signals == 1 {
             let signal = match signal {
                 SIGINT => "Ctrl-C",
@@ -343,20 +361,25 @@ impl<'a> Coordinator<'a> {
                 _ => "SIGHUP",
             };
             self.listener.on(&Event::Interrupted { signal });
-            self.scheduler.stop("interrupted");
         }
+        self.stop_interrupted();
     }
 
-    fn end_running(&self, signal: i32) {
+    fn stop_interrupted(&mut self) {
+        self.exit_code = 130;
+        self.scheduler.stop("interrupted");
+    }
+
+    /// What cleans up is let be the first time.
+    fn end_running(&self) {
         let Some(hands) = &self.hands else { return };
+        let killed = self.signals > 1;
         hands.shared.cancelled.store(true, Ordering::Relaxed);
-        let again = self.signals > 1;
-        hands.shared.killed.store(again, Ordering::Relaxed);
+        hands.shared.killed.store(killed, Ordering::Relaxed);
         for (id, handle) in lock(&hands.shared.running).iter() {
-            let asked_by_terminal = signal == SIGINT && self.session.ws.target(*id).interactive;
-            if again {
+            if killed {
                 handle.kill();
-            } else if !asked_by_terminal {
+            } else if !self.cleaning.contains(id) {
                 handle.interrupt();
             }
         }
@@ -364,6 +387,7 @@ impl<'a> Coordinator<'a> {
 
     fn finished(&mut self, number: usize, finished: Finished) {
         self.counts.add(finished.outcome);
+        self.outcomes[number] = Some(finished.outcome);
         self.saved += finished.saved.unwrap_or_default();
         if finished.outcome == Outcome::Failed && self.exit_code != 130 {
             // Something missing is told apart only if nothing else went wrong.
@@ -373,6 +397,9 @@ impl<'a> Coordinator<'a> {
             } else {
                 1
             };
+        }
+        if finished.outcome == Outcome::Cancelled {
+            self.stop_interrupted();
         }
         self.scheduler.finish(number, finished.outcome);
         self.release_services(number);

@@ -37,6 +37,8 @@ pub struct Options {
     pub force: bool,
     /// Look nothing up and store nothing.
     pub no_cache: bool,
+    /// Logs of fresh targets are shown: they have to be read.
+    pub logs: bool,
     /// The targets that were named: they get the words after `--`.
     pub named: Vec<TargetId>,
     pub args: Vec<String>,
