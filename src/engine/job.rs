@@ -618,16 +618,7 @@ impl<'a> Job<'a> {
             return Ok(finished);
         }
         if foreign && self.target.cache {
-            self.warn(
-                format!(
-                    "{} was there before forge ran this target",
-                    strays.keys().next().map_or("an output", String::as_str)
-                ),
-                Some(format!(
-                    "the result is kept here but not cached; remove it and run {} again",
-                    self.target.address
-                )),
-            );
+            self.warn_of_foreign(strays);
         }
         finished.flaky = self.record(
             look,
@@ -641,6 +632,25 @@ impl<'a> Job<'a> {
             },
         );
         Ok(finished)
+    }
+
+    fn warn_of_foreign(&self, strays: &Found) {
+        let address = &self.target.address;
+        let first = strays.keys().next().map_or("an output", String::as_str);
+        let outputs: Vec<&str> = self
+            .target
+            .outputs
+            .iter()
+            .map(|output| output.pattern.as_str())
+            .collect();
+        let outputs = outputs.join(" and ");
+        self.warn(
+            format!("{first} was there before forge ran this target"),
+            Some(format!(
+                "the result is kept here but not cached, since it may be made of what was there; to have it cached, \
+                 remove {outputs} and run {address} again"
+            )),
+        );
     }
 
     /// Whether what was in the output directories was there before forge first made them: a result may then be made

@@ -563,8 +563,10 @@ fn translate(event: ServiceEvent) -> Event {
             message,
             help,
         } => Event::Warning {
+            message: message
+                .strip_prefix(&format!("service {service}: "))
+                .map_or_else(|| message.clone(), str::to_owned),
             target: Some(service),
-            message,
             help,
         },
     }
