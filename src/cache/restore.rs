@@ -164,7 +164,7 @@ impl Place<'_> {
     }
 
     /// Whether a directory on the way to a path is a link.
-    fn leads_out(&self, path: &str) -> bool {
+    pub fn leads_out(&self, path: &str) -> bool {
         let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
         parents.into_iter().any(|parent| {
             fs::symlink_metadata(self.root.join(parent)).is_ok_and(|metadata| metadata.is_symlink())
@@ -186,7 +186,7 @@ impl Place<'_> {
                 Look::Content(stat, digest) if !below => unknown.push((entry, stat, digest)),
                 _ => {
                     if matches!(entry.node, Node::Directory { .. })
-                        && !self.root.join(&entry.path).is_dir()
+                        && (below || !self.is_directory(&entry.path))
                     {
                         replaced.insert(&entry.path);
                     }
@@ -205,6 +205,11 @@ impl Place<'_> {
             .filter(|((_, _, wanted), found)| wanted != found);
         wrong.extend(edited.map(|((entry, _, _), _)| *entry));
         Ok(wrong)
+    }
+
+    /// Whether a directory is there itself, not by a link.
+    fn is_directory(&self, path: &str) -> bool {
+        fs::symlink_metadata(self.root.join(path)).is_ok_and(|found| found.is_dir())
     }
 
     fn look(&self, entry: &Entry) -> Look {
