@@ -460,12 +460,30 @@ fn is_plain(path: &str) -> bool {
             .all(|part| matches!(part, Component::Normal(_)))
 }
 
+/// Refuses a manifest that no capture makes: paths out of order or outside, something below what is no directory.
 fn check_paths(manifest: &Manifest) -> Result<(), RestoreError> {
-    match manifest.entries.iter().find(|entry| !is_plain(&entry.path)) {
-        Some(entry) => Err(RestoreError::Refused(format!(
-            "the cache entry names {:?}, which lies outside the workspace",
-            entry.path
-        ))),
-        None => Ok(()),
+    let refuse = |path: &str, why: &str| {
+        let why = format!("the cache entry names {path:?}, which {why}");
+        Err(RestoreError::Refused(why))
+    };
+    for (at, entry) in manifest.entries.iter().enumerate() {
+        if !is_plain(&entry.path) {
+            return refuse(&entry.path, "lies outside the workspace");
+        }
+        if at > 0 && manifest.entries[at - 1].path >= entry.path {
+            return refuse(&entry.path, "is out of order");
+        }
+        let mut parents = entry
+            .path
+            .match_indices('/')
+            .map(|(at, _)| &entry.path[..at]);
+        let is_no_directory = |parent| {
+            let node = manifest.get(parent);
+            node.is_some_and(|node| !matches!(node, Node::Directory { .. }))
+        };
+        if parents.any(is_no_directory) {
+            return refuse(&entry.path, "lies below a link or a file");
+        }
     }
+    Ok(())
 }

@@ -18,7 +18,7 @@ use crate::cache::capture::{self, CaptureError, Found};
 use crate::cache::digest::Digest;
 use crate::cache::inputs::{InputError, Inputs};
 use crate::cache::manifest::Manifest;
-use crate::cache::stat::Kind as FileKind;
+use crate::cache::stat::{Kind as FileKind, Stat};
 use crate::cache::store::{self, Batch, Record, State};
 use crate::exec::process::{self, Exit, Handle, Output, Spec};
 use crate::exec::service::{Endpoint, Services};
@@ -54,7 +54,6 @@ pub enum Message {
 }
 
 /// The right to work on a target, as long as it is kept.
-#[derive(Default)]
 struct Turn {
     /// None where no lock can be had: then nothing can be kept either.
     lock: Option<File>,
@@ -145,8 +144,10 @@ impl<'a> Job<'a> {
 
     /// Waits until no other forge works on this target; then what that one did is found.
     fn take_turn(&self) -> Turn {
-        let mut turn = Turn::default();
-        turn.lock = self.own_lock().ok();
+        let mut turn = Turn {
+            lock: self.own_lock().ok(),
+            waited: false,
+        };
         while let Some(file) = &turn.lock {
             match file.try_lock() {
                 Err(TryLockError::WouldBlock) if !self.is_cancelled() => {
@@ -345,11 +346,13 @@ impl<'a> Job<'a> {
             self.remove_unknown(&found, known, None);
             found = self.strays()?;
         }
-        let foreign = match (previous, unfinished) {
+        // Where it ran before, what lies there now came after; unless there were others' files from the beginning.
+        let may_be = match (previous, unfinished) {
             (Some(state), _) => state.foreign,
             (None, Some(known)) => known.foreign,
-            (None, None) => self.lies_in_directories(&found),
+            (None, None) => true,
         };
+        let foreign = may_be && self.lies_in_directories(&found);
         let strays = Strays { found, foreign };
         if let Err(error) = self.mark(&strays) {
             self.warn(format!("the cache can't be written ({error})"), None);
@@ -375,18 +378,17 @@ impl<'a> Job<'a> {
     /// as a virtual environment is of what is installed. What came later (bytecode, notes) is not its business.
     fn lies_in_directories(&self, found: &Found) -> bool {
         let outputs = &self.target.outputs;
-        let below = |path: &String| !outputs.iter().any(|output| output.pattern == *path);
-        found.keys().any(below)
+        let named = |path: &String| outputs.iter().any(|output| output.pattern == *path);
+        let mut files = found
+            .iter()
+            .filter(|(_, stat)| stat.kind() != FileKind::Directory);
+        files.any(|(path, _)| !named(path))
     }
 
-    /// Files that lie in output directories.
+    /// What lies in the outputs.
     fn strays(&self) -> Result<Found, Fault> {
-        let found = capture::scan(&self.session.ws.root, &self.target.outputs, false)
-            .map_err(|error| Fault::failed(error.to_string()))?;
-        Ok(found
-            .into_iter()
-            .filter(|(_, stat)| stat.kind() != FileKind::Directory)
-            .collect())
+        capture::scan(&self.session.ws.root, &self.target.outputs, false)
+            .map_err(|error| Fault::failed(error.to_string()))
     }
 
     /// After a hit: what a run that was ended left beside what belongs there.
@@ -403,11 +405,18 @@ impl<'a> Job<'a> {
         let belongs = |path: &str| {
             known.found.contains_key(path) || keep.is_some_and(|keep| keep.get(path).is_some())
         };
-        let left = found
-            .keys()
-            .filter(|path| !belongs(path) && !place.leads_out(path));
-        left.filter(|path| fs::remove_file(self.session.ws.root.join(path)).is_ok())
-            .count()
+        // Backwards: what is in a directory before the directory, which goes only when it is empty.
+        let left = found.iter().rev();
+        let left = left.filter(|(path, _)| !belongs(path) && !place.leads_out(path));
+        let remove = |(path, stat): &(&String, &Stat)| {
+            let path = self.session.ws.root.join(path);
+            let removed = match stat.kind() {
+                FileKind::Directory => fs::remove_dir(path),
+                _ => fs::remove_file(path),
+            };
+            removed.is_ok()
+        };
+        left.filter(remove).count()
     }
 
     fn attempts(
@@ -627,11 +636,7 @@ impl<'a> Job<'a> {
             self.warn(
                 format!(
                     "{} was there before forge ran this target",
-                    strays
-                        .found
-                        .keys()
-                        .next()
-                        .map_or("an output", String::as_str)
+                    strays.first_file()
                 ),
                 Some(format!(
                     "the result is kept here but not cached; remove it and run {} again",
@@ -750,10 +755,17 @@ impl<'a> Job<'a> {
 /// What lay in a target's outputs before it ran.
 #[derive(Default, Serialize, Deserialize)]
 struct Strays {
-    /// Files and links.
     found: Found,
     /// See [`State::foreign`].
     foreign: bool,
+}
+
+impl Strays {
+    fn first_file(&self) -> &str {
+        let mut found = self.found.iter();
+        let file = found.find(|(_, stat)| stat.kind() != FileKind::Directory);
+        file.map_or("an output", |(path, _)| path)
+    }
 }
 
 /// What a success leaves beside its outputs.
