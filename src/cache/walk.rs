@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use rayon::prelude::*;
+use walkdir::WalkDir;
 
 use super::gitindex::{self, Tracked};
 use super::stat::Stat;
@@ -27,7 +28,7 @@ pub struct Listing {
     /// Files and symbolic links.
     pub files: Vec<(Box<str>, Stat)>,
     pub directories: Vec<Box<str>>,
-    /// Names that aren't UTF-8, made readable: nobody can declare them, so a target that would match one is refused.
+    /// Paths below it with names that aren't UTF-8, made readable: nobody can declare them, so a target that would match one is refused.
     pub unreadable: Vec<String>,
 }
 
@@ -204,8 +205,7 @@ impl Walker {
     ) -> io::Result<()> {
         let name = entry.file_name();
         let Some(name) = name.to_str() else {
-            listing.unreadable.push(name.to_string_lossy().into_owned());
-            return Ok(());
+            return self.sort_in_unreadable(entry, parent, rules, listing);
         };
         let is_directory = entry.file_type()?.is_dir();
         if name == ".git" || self.leaves_out(&join(parent, name), rules, is_directory) {
@@ -226,6 +226,35 @@ impl Walker {
 
     fn leaves_out(&self, path: &str, rules: &Option<Arc<Rules>>, is_directory: bool) -> bool {
         self.skips(path) || self.ignored(rules, path, is_directory)
+    }
+
+    /// A name that isn't UTF-8: for a directory also all names below it, since a pattern may match those alone.
+    fn sort_in_unreadable(
+        &self,
+        entry: &fs::DirEntry,
+        parent: &str,
+        rules: &Option<Arc<Rules>>,
+        listing: &mut Listing,
+    ) -> io::Result<()> {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_directory = entry.file_type()?.is_dir();
+        if self.ignored(rules, &join(parent, &name), is_directory) {
+            return Ok(());
+        }
+        if is_directory {
+            let below = WalkDir::new(entry.path())
+                .min_depth(1)
+                .into_iter()
+                .flatten();
+            let files = below.filter(|found| !found.file_type().is_dir());
+            listing.unreadable.extend(files.map(|found| {
+                let rest = found.path().strip_prefix(entry.path());
+                join(&name, &rest.unwrap_or(found.path()).to_string_lossy())
+            }));
+        } else {
+            listing.unreadable.push(name);
+        }
+        Ok(())
     }
 
     fn skips(&self, path: &str) -> bool {
