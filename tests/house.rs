@@ -11,6 +11,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("graph", &["pipeline"]),
     ("cache", &["pipeline"]),
     ("exec", &["pipeline"]),
+    ("image", &[]),
     ("engine", &["cache", "exec", "graph", "pipeline"]),
     ("history", &["engine::event"]),
     ("report", &["engine::event"]),

@@ -37,7 +37,7 @@ impl Blobs {
     }
 
     pub fn contains(&self, digest: &Digest) -> bool {
-        self.path(digest).exists()
+        fs::symlink_metadata(self.path(digest)).is_ok_and(|found| found.is_file())
     }
 
     /// Keeps some bytes.
@@ -63,8 +63,10 @@ impl Blobs {
         let source = open_regular(path)?;
         let staged = self.stage()?;
         let (digest, size) = copy(path, source, &staged.path)?;
-        if !self.contains(&digest) {
-            staged.keep(&self.path(&digest))?;
+        // Also where there is one: it may be damaged, and this one isn't.
+        let new = !self.contains(&digest);
+        staged.keep(&self.path(&digest))?;
+        if new {
             self.grow(size);
         }
         Ok((digest, size))

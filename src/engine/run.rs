@@ -370,13 +370,14 @@ impl<'a> Coordinator<'a> {
         self.scheduler.stop("interrupted");
     }
 
+    /// What cleans up is let be the first time.
     fn end_running(&self) {
         let Some(hands) = &self.hands else { return };
-        let again = self.signals > 1;
+        let killed = self.signals > 1;
         hands.shared.cancelled.store(true, Ordering::Relaxed);
-        hands.shared.killed.store(again, Ordering::Relaxed);
+        hands.shared.killed.store(killed, Ordering::Relaxed);
         for (id, handle) in lock(&hands.shared.running).iter() {
-            if again {
+            if killed {
                 handle.kill();
             } else if !self.cleaning.contains(id) {
                 handle.interrupt();
@@ -562,8 +563,10 @@ fn translate(event: ServiceEvent) -> Event {
             message,
             help,
         } => Event::Warning {
+            message: message
+                .strip_prefix(&format!("service {service}: "))
+                .map_or_else(|| message.clone(), str::to_owned),
             target: Some(service),
-            message,
             help,
         },
     }

@@ -191,6 +191,14 @@ impl Session {
         *lock(&self.changed) = true;
     }
 
+    /// The records are about to know more than the snapshot: a run that is ended before it writes a new one must not
+    /// leave the old one to answer.
+    pub fn outdate_snapshot(&self) {
+        if !std::mem::replace(&mut *lock(&self.changed), true) {
+            Snapshot::remove(&self.cache_dir);
+        }
+    }
+
     pub fn forget_state(&self, address: &str) {
         lock(&self.states).remove(address);
         *lock(&self.changed) = true;
