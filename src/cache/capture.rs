@@ -91,7 +91,8 @@ pub fn scan(
 
 /// Everything at and below a path.
 fn add_tree(root: &Path, path: &str, found: &mut Found) -> Result<(), CaptureError> {
-    for entry in WalkDir::new(root.join(path)) {
+    // Also where the output itself is a link: what is behind it is somebody else's.
+    for entry in WalkDir::new(root.join(path)).follow_root_links(false) {
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) if is_gone(&error) => continue,

@@ -164,7 +164,7 @@ impl Place<'_> {
     }
 
     /// Whether a directory on the way to a path is a link.
-    fn leads_out(&self, path: &str) -> bool {
+    pub fn leads_out(&self, path: &str) -> bool {
         let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
         parents.into_iter().any(|parent| {
             fs::symlink_metadata(self.root.join(parent)).is_ok_and(|metadata| metadata.is_symlink())
@@ -186,7 +186,7 @@ impl Place<'_> {
                 Look::Content(stat, digest) if !below => unknown.push((entry, stat, digest)),
                 _ => {
                     if matches!(entry.node, Node::Directory { .. })
-                        && !self.root.join(&entry.path).is_dir()
+                        && (below || !self.is_directory(&entry.path))
                     {
                         replaced.insert(&entry.path);
                     }
@@ -205,6 +205,11 @@ impl Place<'_> {
             .filter(|((_, _, wanted), found)| wanted != found);
         wrong.extend(edited.map(|((entry, _, _), _)| *entry));
         Ok(wrong)
+    }
+
+    /// Whether a directory is there itself, not by a link.
+    fn is_directory(&self, path: &str) -> bool {
+        fs::symlink_metadata(self.root.join(path)).is_ok_and(|found| found.is_dir())
     }
 
     fn look(&self, entry: &Entry) -> Look {
@@ -455,12 +460,30 @@ fn is_plain(path: &str) -> bool {
             .all(|part| matches!(part, Component::Normal(_)))
 }
 
+/// Refuses a manifest that no capture makes: paths out of order or outside, something below what is no directory.
 fn check_paths(manifest: &Manifest) -> Result<(), RestoreError> {
-    match manifest.entries.iter().find(|entry| !is_plain(&entry.path)) {
-        Some(entry) => Err(RestoreError::Refused(format!(
-            "the cache entry names {:?}, which lies outside the workspace",
-            entry.path
-        ))),
-        None => Ok(()),
+    let refuse = |path: &str, why: &str| {
+        let why = format!("the cache entry names {path:?}, which {why}");
+        Err(RestoreError::Refused(why))
+    };
+    for (at, entry) in manifest.entries.iter().enumerate() {
+        if !is_plain(&entry.path) {
+            return refuse(&entry.path, "lies outside the workspace");
+        }
+        if at > 0 && manifest.entries[at - 1].path >= entry.path {
+            return refuse(&entry.path, "is out of order");
+        }
+        let mut parents = entry
+            .path
+            .match_indices('/')
+            .map(|(at, _)| &entry.path[..at]);
+        let is_no_directory = |parent| {
+            let node = manifest.get(parent);
+            node.is_some_and(|node| !matches!(node, Node::Directory { .. }))
+        };
+        if parents.any(is_no_directory) {
+            return refuse(&entry.path, "lies below a link or a file");
+        }
     }
+    Ok(())
 }

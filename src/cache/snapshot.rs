@@ -17,7 +17,7 @@ use super::manifest::Manifest;
 use super::stat::Stat;
 use super::store::State;
 
-const MAGIC: &[u8; 16] = b"forge snapshot 1";
+const MAGIC: &[u8; 16] = b"forge snapshot 2";
 
 /// What a run with nothing to do needs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -50,9 +50,14 @@ impl Snapshot {
     pub fn save(&self, cache_dir: &Path) -> io::Result<()> {
         let saved = self.write(cache_dir);
         if saved.is_err() {
-            let _ = fs::remove_file(cache_dir.join("snapshot"));
+            Self::remove(cache_dir);
         }
         saved
+    }
+
+    /// The records answer until there is another.
+    pub fn remove(cache_dir: &Path) {
+        let _ = fs::remove_file(cache_dir.join("snapshot"));
     }
 
     fn write(&self, cache_dir: &Path) -> io::Result<()> {

@@ -14,12 +14,13 @@ use std::sync::{Arc, OnceLock};
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use rayon::prelude::*;
+use walkdir::WalkDir;
 
 use super::gitindex::{self, Tracked};
 use super::stat::Stat;
 
-/// How many directories are listed by one thread before others are asked to help.
-const SERIAL: usize = 16;
+/// So many directories of a level are listed by one thread: below that, starting others costs more than they save.
+const SERIAL: usize = 256;
 
 /// One directory: what git doesn't ignore, sorted by name.
 #[derive(Debug, Default)]
@@ -27,7 +28,7 @@ pub struct Listing {
     /// Files and symbolic links.
     pub files: Vec<(Box<str>, Stat)>,
     pub directories: Vec<Box<str>>,
-    /// Names that aren't UTF-8, made readable: nobody can declare them, so a target that would match one is refused.
+    /// Paths below it with names that aren't UTF-8, made readable: nobody can declare them, so a target that would match one is refused.
     pub unreadable: Vec<String>,
 }
 
@@ -40,6 +41,11 @@ pub struct Tree {
 impl Tree {
     pub fn directory(&self, path: &str) -> Option<&Listing> {
         self.directories.get(path)
+    }
+
+    /// Of all listed directories, in no order.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.directories.keys().map(|path| &**path)
     }
 }
 
@@ -199,8 +205,7 @@ impl Walker {
     ) -> io::Result<()> {
         let name = entry.file_name();
         let Some(name) = name.to_str() else {
-            listing.unreadable.push(name.to_string_lossy().into_owned());
-            return Ok(());
+            return self.sort_in_unreadable(entry, parent, rules, listing);
         };
         let is_directory = entry.file_type()?.is_dir();
         if name == ".git" || self.leaves_out(&join(parent, name), rules, is_directory) {
@@ -221,6 +226,35 @@ impl Walker {
 
     fn leaves_out(&self, path: &str, rules: &Option<Arc<Rules>>, is_directory: bool) -> bool {
         self.skips(path) || self.ignored(rules, path, is_directory)
+    }
+
+    /// A name that isn't UTF-8: for a directory also all names below it, since a pattern may match those alone.
+    fn sort_in_unreadable(
+        &self,
+        entry: &fs::DirEntry,
+        parent: &str,
+        rules: &Option<Arc<Rules>>,
+        listing: &mut Listing,
+    ) -> io::Result<()> {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_directory = entry.file_type()?.is_dir();
+        if self.ignored(rules, &join(parent, &name), is_directory) {
+            return Ok(());
+        }
+        if is_directory {
+            let below = WalkDir::new(entry.path())
+                .min_depth(1)
+                .into_iter()
+                .flatten();
+            let files = below.filter(|found| !found.file_type().is_dir());
+            listing.unreadable.extend(files.map(|found| {
+                let rest = found.path().strip_prefix(entry.path());
+                join(&name, &rest.unwrap_or(found.path()).to_string_lossy())
+            }));
+        } else {
+            listing.unreadable.push(name);
+        }
+        Ok(())
     }
 
     fn skips(&self, path: &str) -> bool {
@@ -276,13 +310,7 @@ impl Walker {
 
     /// `core.excludesFile`, `info/exclude`, and the ignore files from the repository's top to the workspace's root.
     fn rules_above(&self) -> Option<Arc<Rules>> {
-        let (global, _) = GitignoreBuilder::new("").build_global();
-        let mut rules = (!global.is_empty()).then(|| {
-            Arc::new(Rules {
-                file: Some(global),
-                above: None,
-            })
-        });
+        let mut rules = global_rules();
         let Some(repository) = &self.repository else {
             return self.with_file_of("", rules);
         };
@@ -326,6 +354,34 @@ fn is_ignored_by(rules: &Option<Arc<Rules>>, path: &str, is_directory: bool) -> 
         }
     }
     false
+}
+
+/// What `core.excludesFile` names, or git's default for it. The configuration is only looked through properly where it
+/// speaks of one.
+fn global_rules() -> Option<Arc<Rules>> {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let config = std::env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(home.as_ref()?.join(".config")));
+    let git = config.map(|config| config.join("git"));
+    let files = [
+        home.map(|home| home.join(".gitconfig")),
+        git.as_ref().map(|git| git.join("config")),
+    ];
+    let names_one = |file: &Option<PathBuf>| {
+        let text = file.as_ref().and_then(|file| fs::read_to_string(file).ok());
+        text.is_some_and(|text| text.to_ascii_lowercase().contains("excludesfile"))
+    };
+    if files.iter().any(names_one) {
+        let (global, _) = GitignoreBuilder::new("").build_global();
+        return (!global.is_empty()).then(|| {
+            Arc::new(Rules {
+                file: Some(global),
+                above: None,
+            })
+        });
+    }
+    add(None, "", &git?.join("ignore"))
 }
 
 struct Listed {

@@ -12,15 +12,17 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
+use serde::{Deserialize, Serialize};
 
 use crate::cache::capture::{self, CaptureError, Found};
 use crate::cache::digest::Digest;
 use crate::cache::inputs::{InputError, Inputs};
 use crate::cache::manifest::Manifest;
-use crate::cache::stat::Kind as FileKind;
+use crate::cache::stat::{Kind as FileKind, Stat};
 use crate::cache::store::{self, Batch, Record, State};
 use crate::exec::process::{self, Exit, Handle, Output, Spec};
 use crate::exec::service::{Endpoint, Services};
+use crate::graph;
 use crate::pipeline::model::{ServiceId, Target, TargetId};
 
 use super::environment::Declared;
@@ -36,8 +38,10 @@ pub struct Shared {
     pub session: Arc<Session>,
     pub services: Arc<Services>,
     pub events: Sender<Message>,
-    /// The run was interrupted: nothing starts, everything ends.
+    /// The run was interrupted: nothing starts, everything ends, but for what cleans up.
     pub cancelled: AtomicBool,
+    /// It was interrupted twice: that ends too.
+    pub killed: AtomicBool,
     /// A command was started: files may have changed since.
     pub ran: AtomicBool,
     /// Processes that can be ended.
@@ -49,6 +53,14 @@ pub enum Message {
     Event(Event),
     Finished(usize, Box<Finished>),
     Signal(i32),
+}
+
+/// The right to work on a target, as long as it is kept.
+struct Turn {
+    /// None where no lock can be had: then nothing can be kept either.
+    lock: Option<File>,
+    /// Another forge worked on it meanwhile.
+    waited: bool,
 }
 
 /// How a run of the commands ended.
@@ -63,16 +75,19 @@ pub struct Job<'a> {
     shared: &'a Shared,
     session: &'a Session,
     target: &'a Target,
+    /// Runs because of a `finally`: an interrupt is what it is for.
+    cleans_up: bool,
     words: Wording<'a>,
 }
 
 impl<'a> Job<'a> {
-    pub fn new(shared: &'a Shared, target: &'a Target) -> Self {
+    pub fn new(shared: &'a Shared, target: &'a Target, cleans_up: bool) -> Self {
         let session = &*shared.session;
         Self {
             shared,
             session,
             target,
+            cleans_up,
             words: Wording::new(session, target),
         }
     }
@@ -87,7 +102,7 @@ impl<'a> Job<'a> {
     }
 
     fn try_run(&self, look: Option<Look>) -> Result<Finished, Fault> {
-        let look = match look {
+        let mut look = match look {
             Some(look) => look,
             None => self.session.look(self.target, None)?,
         };
@@ -97,9 +112,14 @@ impl<'a> Job<'a> {
         if self.session.options.no_cache {
             return self.execute(look);
         }
-        let _turn = self.take_turn();
+        let turn = self.take_turn();
         if self.is_cancelled() {
             return Ok(self.words.interrupted());
+        }
+        if turn.waited {
+            // That took as long as it took: what was found before says nothing any more.
+            self.session.newest_state(&self.target.address);
+            look = self.session.look(self.target, None)?;
         }
         if !self.session.options.force && self.target.cache {
             let state = self.session.newest_state(&self.target.address);
@@ -111,7 +131,16 @@ impl<'a> Job<'a> {
     }
 
     fn is_cancelled(&self) -> bool {
-        self.shared.cancelled.load(Ordering::Relaxed)
+        self.cancel().load(Ordering::Relaxed)
+    }
+
+    /// What says that this job shall end.
+    fn cancel(&self) -> &'a AtomicBool {
+        if self.cleans_up {
+            &self.shared.killed
+        } else {
+            &self.shared.cancelled
+        }
     }
 
     fn tell(&self, event: Event) {
@@ -128,30 +157,33 @@ impl<'a> Job<'a> {
     }
 
     /// Waits until no other forge works on this target; then what that one did is found.
-    fn take_turn(&self) -> Option<File> {
-        let cache_dir = &self.session.cache_dir;
-        let name = self.session.lock_name(&self.target.address);
-        store::prepare(cache_dir).ok()?;
-        fs::create_dir_all(cache_dir.join("locks")).ok()?;
-        let file = store::lock_file(cache_dir, &name).ok()?;
-        let mut told = false;
-        loop {
+    fn take_turn(&self) -> Turn {
+        let mut turn = Turn {
+            lock: self.own_lock().ok(),
+            waited: false,
+        };
+        while let Some(file) = &turn.lock {
             match file.try_lock() {
-                Ok(()) => return Some(file),
-                Err(TryLockError::Error(_)) => return None,
-                Err(TryLockError::WouldBlock) if self.is_cancelled() => return None,
-                Err(TryLockError::WouldBlock) => {
-                    if !std::mem::replace(&mut told, true) {
-                        let why = "another forge runs it".into();
+                Err(TryLockError::WouldBlock) if !self.is_cancelled() => {
+                    if !std::mem::replace(&mut turn.waited, true) {
                         self.tell(Event::Waiting {
                             target: Arc::clone(&self.target.address),
-                            why,
+                            why: "another forge runs it".into(),
                         });
                     }
                     std::thread::sleep(Duration::from_millis(20));
                 }
+                _ => break,
             }
         }
+        turn
+    }
+
+    fn own_lock(&self) -> std::io::Result<File> {
+        let cache_dir = &self.session.cache_dir;
+        store::prepare(cache_dir)?;
+        fs::create_dir_all(cache_dir.join("locks"))?;
+        store::lock_file(cache_dir, &self.session.lock_name(&self.target.address))
     }
 
     /// Puts the outputs in place from what an earlier run with this key left; none when that can't be had.
@@ -185,6 +217,7 @@ impl<'a> Job<'a> {
             used: store::now(),
             ..record.clone()
         };
+        self.session.outdate_snapshot();
         self.session.store.put(&Batch {
             results: vec![(look.key, used)],
             states: vec![(self.target.address.to_string(), kept.clone())],
@@ -227,11 +260,12 @@ impl<'a> Job<'a> {
         let duration = began.elapsed();
         let log = log.into_bytes();
         let mut finished = match end {
-            End::Success => self.keep(&look, &strays, previous.as_ref(), duration, &log)?,
+            End::Success => self.keep(&look, &strays, duration, &log)?,
             End::Cancelled => self.words.interrupted(),
             End::Failed(reason, code) => {
                 let mut finished = self.words.finished(Outcome::Failed, reason);
                 finished.exit_code = code;
+                finished.flaky = self.succeeded_before(&look.key);
                 finished
             }
         };
@@ -242,12 +276,18 @@ impl<'a> Job<'a> {
         if finished.outcome == Outcome::Ran {
             finished.reason = self.words.mask.text(&look.reason);
             finished.flaky |= attempts > 1;
+            finished.exit_code = Some(0);
         }
         finished.key = Some(look.key.hex());
         finished.attempts = attempts;
         finished.duration = duration;
         finished.log = log.into();
         Ok(finished)
+    }
+
+    /// With the same key.
+    fn succeeded_before(&self, key: &Digest) -> bool {
+        self.session.uses_cache(self.target.id) && self.session.store.result(key).is_some()
     }
 
     fn remember_failure(&self, key: &Digest) {
@@ -262,11 +302,7 @@ impl<'a> Job<'a> {
     fn start_services(&self) -> Result<HashMap<ServiceId, Endpoint>, Stopped> {
         let mut endpoints = HashMap::new();
         for id in &self.target.services {
-            match self
-                .shared
-                .services
-                .acquire(id.0 as usize, &self.shared.cancelled)
-            {
+            match self.shared.services.acquire(id.0 as usize, self.cancel()) {
                 Ok(endpoint) => {
                     self.session.learn_images_of(*id);
                     endpoints.insert(*id, endpoint);
@@ -287,7 +323,7 @@ impl<'a> Job<'a> {
                         1
                     };
                     let fault = Fault {
-                        message: format!("service {}", error.message),
+                        message: error.message,
                         help: error.help,
                         exit_with,
                     };
@@ -308,72 +344,96 @@ impl<'a> Job<'a> {
     }
 
     /// Removes what the target made last time, finished or not; what is in its output directories then is somebody else's.
-    fn clear_outputs(&self, previous: Option<&State>) -> Result<Found, Fault> {
-        let root = &self.session.ws.root;
+    fn clear_outputs(&self, previous: Option<&State>) -> Result<Strays, Fault> {
         if self.target.outputs.is_empty() {
-            return Ok(Found::new());
+            return Ok(Strays::default());
         }
-        let marker = self.session.marker(&self.target.address);
-        let unfinished: Option<Found> = fs::read(&marker)
-            .ok()
-            .and_then(|bytes| postcard::from_bytes(&bytes).ok());
         if self.target.incremental {
-            return Ok(Found::new());
+            return Ok(Strays::default());
         }
+        let unfinished = self.unfinished();
         if let Some(manifest) = previous.and_then(|state| self.session.manifest(&state.manifest)) {
             let removed = self.session.place().remove(&manifest);
             removed.map_err(|error| {
                 Fault::failed(format!("its old outputs can't be removed: {error}"))
             })?;
         }
-        let mut strays = self.strays()?;
-        if let Some(known) = unfinished {
-            let made: Vec<&String> = strays
-                .keys()
-                .filter(|path| !known.contains_key(*path))
-                .collect();
-            remove_all(root, made.into_iter());
-            strays = self.strays()?;
+        let mut found = self.strays()?;
+        if let Some(known) = &unfinished {
+            self.remove_unknown(&found, known, None);
+            found = self.strays()?;
         }
-        if !self.session.options.no_cache {
-            let bytes = postcard::to_stdvec(&strays).unwrap_or_default();
-            let written = marker
-                .parent()
-                .map_or(Ok(()), fs::create_dir_all)
-                .and_then(|()| fs::write(&marker, bytes));
-            if let Err(error) = written {
-                self.warn(format!("the cache can't be written ({error})"), None);
-            }
+        // Where it ran before, what lies there now came after; unless there were others' files from the beginning.
+        let may_be = match (previous, unfinished) {
+            (Some(state), _) => state.foreign,
+            (None, Some(known)) => known.foreign,
+            (None, None) => true,
+        };
+        let foreign = may_be && self.lies_in_directories(&found);
+        let strays = Strays { found, foreign };
+        if let Err(error) = self.mark(&strays) {
+            self.warn(format!("the cache can't be written ({error})"), None);
         }
         Ok(strays)
     }
 
-    /// Files that lie in output directories.
+    /// Leaves word that the target runs, so that a run that is ended can be told from one that left a record.
+    fn mark(&self, strays: &Strays) -> std::io::Result<()> {
+        store::prepare(&self.session.cache_dir)?;
+        let marker = self.session.marker(&self.target.address);
+        marker.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::write(&marker, postcard::to_stdvec(strays).unwrap_or_default())
+    }
+
+    /// What lay in the outputs before a run that left no record.
+    fn unfinished(&self) -> Option<Strays> {
+        let bytes = fs::read(self.session.marker(&self.target.address)).ok()?;
+        postcard::from_bytes(&bytes).ok()
+    }
+
+    /// Whether files lie in output directories, where forge never ran the target: a result may then be made of them,
+    /// as a virtual environment is of what is installed. What came later (bytecode, notes) is not its business.
+    fn lies_in_directories(&self, found: &Found) -> bool {
+        let outputs = &self.target.outputs;
+        let named = |path: &String| outputs.iter().any(|output| output.pattern == *path);
+        let mut files = found
+            .iter()
+            .filter(|(_, stat)| stat.kind() != FileKind::Directory);
+        files.any(|(path, _)| !named(path))
+    }
+
+    /// What lies in the outputs.
     fn strays(&self) -> Result<Found, Fault> {
-        let found = capture::scan(&self.session.ws.root, &self.target.outputs, false)
-            .map_err(|error| Fault::failed(error.to_string()))?;
-        Ok(found
-            .into_iter()
-            .filter(|(_, stat)| stat.kind() != FileKind::Directory)
-            .collect())
+        capture::scan(&self.session.ws.root, &self.target.outputs, false)
+            .map_err(|error| Fault::failed(error.to_string()))
     }
 
     /// After a hit: what a run that was ended left beside what belongs there.
     fn remove_leftovers(&self, manifest: &Manifest) -> usize {
-        let marker = self.session.marker(&self.target.address);
-        let known: Option<Found> = fs::read(marker)
-            .ok()
-            .and_then(|bytes| postcard::from_bytes(&bytes).ok());
-        let (Some(known), Ok(found)) = (known, self.strays()) else {
-            return 0;
+        match (self.unfinished(), self.strays()) {
+            (Some(known), Ok(found)) => self.remove_unknown(&found, &known, Some(manifest)),
+            _ => 0,
+        }
+    }
+
+    /// Removes what neither lay there before nor belongs there; never through a link.
+    fn remove_unknown(&self, found: &Found, known: &Strays, keep: Option<&Manifest>) -> usize {
+        let place = self.session.place();
+        let belongs = |path: &str| {
+            known.found.contains_key(path) || keep.is_some_and(|keep| keep.get(path).is_some())
         };
-        let left: Vec<&String> = found
-            .keys()
-            .filter(|path| !known.contains_key(*path) && manifest.get(path).is_none())
-            .collect();
-        let count = left.len();
-        remove_all(&self.session.ws.root, left.into_iter());
-        count
+        // Backwards: what is in a directory before the directory, which goes only when it is empty.
+        let left = found.iter().rev();
+        let left = left.filter(|(path, _)| !belongs(path) && !place.leads_out(path));
+        let remove = |(path, stat): &(&String, &Stat)| {
+            let path = self.session.ws.root.join(path);
+            let removed = match stat.kind() {
+                FileKind::Directory => fs::remove_dir(path),
+                _ => fs::remove_file(path),
+            };
+            removed.is_ok()
+        };
+        left.filter(remove).count()
     }
 
     fn attempts(
@@ -475,15 +535,16 @@ impl<'a> Job<'a> {
             _ if timed_out => {
                 let timeout = self.target.timeout.unwrap_or_default();
                 End::Failed(
-                    format!(
-                        "timed out after {}",
-                        crate::report::style::duration(timeout)
-                    ),
+                    format!("timed out after {}", crate::units::duration(timeout)),
                     None,
                 )
             }
             Exit::Code(0) if !self.is_cancelled() => End::Success,
             _ if self.is_cancelled() => End::Cancelled,
+            // It owned the terminal: Ctrl-C was its own business, and it let it end.
+            Exit::Signal(libc::SIGINT) | Exit::Code(130) if self.target.interactive => {
+                End::Cancelled
+            }
             Exit::Code(code) => End::Failed(format!("exit code {code}"), Some(code)),
             Exit::Signal(signal) => {
                 End::Failed(format!("killed by signal {signal}"), Some(128 + signal))
@@ -528,6 +589,13 @@ impl<'a> Job<'a> {
         let mut last = lines.push(&mask.finish());
         last.extend(lines.finish());
         self.output(last, log);
+        // It may have closed its output and go on.
+        if let (Some(deadline), false) = (deadline, timed_out) {
+            timed_out = !process.ends_by(deadline)?;
+            if timed_out {
+                process.handle().interrupt();
+            }
+        }
         Ok(timed_out)
     }
 
@@ -545,18 +613,16 @@ impl<'a> Job<'a> {
     fn keep(
         &self,
         look: &Look,
-        strays: &Found,
-        previous: Option<&State>,
+        strays: &Strays,
         duration: Duration,
         log: &[u8],
     ) -> Result<Finished, Fault> {
         let session = self.session;
         let found = match capture::scan(&session.ws.root, &self.target.outputs, true) {
-            Ok(found) => capture::own(found, strays, &self.target.outputs),
+            Ok(found) => capture::own(found, &strays.found, &self.target.outputs),
             Err(error) => return Ok(self.words.finished(Outcome::Failed, error.to_string())),
         };
-        let foreign =
-            !self.target.incremental && !strays.is_empty() && self.has_foreign(strays, previous);
+        let foreign = strays.foreign;
         let store_it = session.uses_cache(self.target.id) && !foreign;
         let kept = capture::capture(
             &session.ws.root,
@@ -588,11 +654,12 @@ impl<'a> Job<'a> {
             },
         );
         let mut finished = self.words.finished(Outcome::Ran, "");
-        if session.options.no_cache || !self.inputs_held(&look.inputs)? {
+        let doubtful = self.target.cache && !self.held(look);
+        if session.options.no_cache || doubtful {
             return Ok(finished);
         }
         if foreign && self.target.cache {
-            self.warn_of_foreign(strays);
+            self.warn_of_foreign(&strays.first_file());
         }
         finished.flaky = self.record(
             look,
@@ -608,9 +675,8 @@ impl<'a> Job<'a> {
         Ok(finished)
     }
 
-    fn warn_of_foreign(&self, strays: &Found) {
+    fn warn_of_foreign(&self, first: &str) {
         let address = &self.target.address;
-        let first = strays.keys().next().map_or("an output", String::as_str);
         let outputs: Vec<&str> = self
             .target
             .outputs
@@ -627,40 +693,44 @@ impl<'a> Job<'a> {
         );
     }
 
-    /// Whether what was in the output directories was there before forge first made them: a result may then be made
-    /// of it, as a virtual environment is of what is installed. What came later (bytecode, notes) is not its business.
-    fn has_foreign(&self, strays: &Found, previous: Option<&State>) -> bool {
-        let below = strays.keys().any(|path| {
-            !self
-                .target
-                .outputs
-                .iter()
-                .any(|output| output.pattern == *path)
-        });
-        let known = self.session.is_unfinished(&self.target.address);
-        below && previous.map_or(!known, |state| state.foreign)
+    /// Whether everything that the key was made of is still what it was: what was made of anything else isn't its result.
+    fn held(&self, look: &Look) -> bool {
+        let (what, help) = match self.moved(look) {
+            Ok(None) => return true,
+            Ok(Some(moved)) => moved,
+            Err(fault) => (fault.message, None),
+        };
+        self.warn(format!("{what}, so its result isn't cached"), help);
+        false
     }
 
-    /// Whether the inputs are still what the key was made of.
-    fn inputs_held(&self, before: &Inputs) -> Result<bool, Fault> {
-        let after = match self.session.inputs(self.target, None) {
-            Ok(after) => after,
-            Err(error @ (InputError::Name(_) | InputError::Unreadable(_))) => {
-                self.warn(format!("its result isn't cached: {error}"), None);
-                return Ok(false);
-            }
-        };
-        let Some(path) = first_difference(before, &after) else {
-            return Ok(true);
-        };
-        self.warn(
-            format!("its input {path} changed while it ran, so its result isn't cached"),
-            Some(format!(
+    /// What changed since the key was made, and what to do about it.
+    fn moved(&self, look: &Look) -> Result<Option<(String, Option<String>)>, Fault> {
+        let session = self.session;
+        let inputs = session.inputs(self.target, None)?;
+        if let Some(path) = first_difference(&look.inputs, &inputs) {
+            let help = format!(
                 "if {} itself writes it, name it in outputs or exclude it from inputs",
                 self.target.address
-            )),
-        );
-        Ok(false)
+            );
+            return Ok(Some((
+                format!("its input {path} changed while it ran"),
+                Some(help),
+            )));
+        }
+        if let Some(what) = session.outdated(self.target, &inputs, &look.preimage)? {
+            return Ok(Some((format!("{what} while it ran"), None)));
+        }
+        for need in graph::leaf_needs(&session.ws, self.target.id) {
+            let done = session.outputs_of(need);
+            let intact = |done: Done| session.place().is_intact(&done.manifest);
+            if !done.map_or(Ok(true), intact).map_err(InputError::from)? {
+                let address = &session.ws.target(need).address;
+                let what = format!("outputs of {address}, which it needs, changed while it ran");
+                return Ok(Some((what, None)));
+            }
+        }
+        Ok(None)
     }
 
     /// Writes the record; whether the action had failed before under the same key.
@@ -699,6 +769,7 @@ impl<'a> Job<'a> {
             size: manifest.size() + kept.log.len() as u64,
         };
         let flaky = session.store.failures(&look.key) > 0;
+        session.outdate_snapshot();
         session.store.put(&Batch {
             results: kept
                 .store_it
@@ -713,6 +784,22 @@ impl<'a> Job<'a> {
         session.set_state(address, state);
         let _ = fs::remove_file(session.marker(address));
         flaky
+    }
+}
+
+/// What lay in a target's outputs before it ran.
+#[derive(Default, Serialize, Deserialize)]
+struct Strays {
+    found: Found,
+    /// See [`State::foreign`].
+    foreign: bool,
+}
+
+impl Strays {
+    fn first_file(&self) -> &str {
+        let mut found = self.found.iter();
+        let file = found.find(|(_, stat)| stat.kind() != FileKind::Directory);
+        file.map_or("an output", |(path, _)| path)
     }
 }
 
@@ -758,10 +845,4 @@ fn first_difference(before: &Inputs, after: &Inputs) -> Option<String> {
         file.or_else(|| link().map(|link| link.0.clone()))
             .unwrap_or_else(|| "(a missing one)".into()),
     )
-}
-
-fn remove_all<'p>(root: &Path, paths: impl Iterator<Item = &'p String>) {
-    for path in paths {
-        let _ = fs::remove_file(root.join(path));
-    }
 }

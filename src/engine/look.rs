@@ -194,6 +194,34 @@ impl Session {
         Ok(preimage)
     }
 
+    /// What isn't as a preimage says, of variables and of these inputs. Stats alone can be equal within the clock's tick:
+    /// what is too young to be told apart by them is read again.
+    ///
+    /// # Errors
+    /// A file can't be read.
+    pub fn outdated(
+        &self,
+        target: &Target,
+        inputs: &Inputs,
+        before: &Preimage,
+    ) -> Result<Option<String>, Fault> {
+        let values = Values {
+            session: self,
+            target,
+            endpoints: None,
+        };
+        let mut now = Preimage::default();
+        Declared::of(target, &self.caller, &self.ws.root)?.describe(&mut now, &values)?;
+        inputs::describe(inputs, &self.index, &mut now).map_err(InputError::Unreadable)?;
+        let fields = |preimage: &Preimage| key::decode(preimage.bytes()).unwrap_or_default();
+        let changes = key::diff(&fields(before), &fields(&now));
+        let changed = changes.into_iter().find(|change| change.after.is_some());
+        Ok(changed.map(|change| match change.section {
+            Section::Env => format!("the value of {} changed", change.name),
+            _ => format!("its input {} changed", change.name),
+        }))
+    }
+
     /// The lines that run, with the words after `--` where they belong.
     ///
     /// # Errors

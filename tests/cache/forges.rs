@@ -1,0 +1,127 @@
+//! Promise 8, hazard 14: several forges in one workspace.
+
+use super::support::{Bed, wait_until};
+
+const SLOW: &str = "[target.a]\ninputs = [\"in\"]\noutputs = [\"a\"]\nrun = 'echo a >> ../ran; touch ../there; sh ../do; cp in a'\n\
+    [target.b]\nneeds = [\"a\"]\ninputs = []\noutputs = [\"b\"]\nrun = 'echo b >> ../ran; cp a b'\n\
+    [target.c]\ninputs = []\noutputs = [\"c\"]\nrun = 'echo c >> ../ran; echo > c'\n";
+const WAIT: &str = "while [ -e ../hold ]; do sleep 0.02; done";
+
+fn bed() -> Bed {
+    let bed = Bed::new(SLOW);
+    bed.write("in", "one\n");
+    bed.write("../do", WAIT);
+    bed.write("../hold", "");
+    bed
+}
+
+/// Waits until that many forges wait for another, by what they have told in their trace of events.
+fn waits(bed: &Bed, lock_holders: usize) {
+    // A waiting forge has marked itself as active; the lock it waits for is taken.
+    wait_until("the other forges", || {
+        let active = std::fs::read_dir(bed.path(".forge/active")).map_or(0, Iterator::count);
+        (active >= lock_holders).then_some(())
+    });
+}
+
+#[test]
+fn hazard_14_of_several_forges_one_runs_and_the_others_wait_and_hit() {
+    let bed = bed();
+    let first = bed.start(&["b"]);
+    wait_until("the command", || bed.exists("../there").then_some(()));
+    let others: Vec<_> = (0..3).map(|_| bed.start(&["b"])).collect();
+    waits(&bed, 4);
+    // What the run doesn't touch isn't held up.
+    assert_eq!(bed.forge(&["c"]).outcome("c"), "ran");
+    bed.remove("../hold");
+    assert_eq!(first.wait().code, 0);
+    for other in others {
+        let done = other.wait();
+        assert_eq!((done.code, &*done.outcome("a")), (0, "fresh"), "{done:?}");
+        assert_eq!(
+            done.events_of("target-waiting").len(),
+            1 + usize::from(done.outcome("b") == "waited")
+        );
+    }
+    assert_eq!(bed.ran(), ["a", "b", "c"]);
+    bed.expect(&["b", "c"], &[]);
+}
+
+#[test]
+fn hazard_14_when_the_first_fails_the_next_runs() {
+    let bed = bed();
+    bed.write(
+        "../do",
+        format!("{WAIT}; [ -e ../failed ] || {{ touch ../failed; exit 1; }}"),
+    );
+    let first = bed.start(&["a"]);
+    wait_until("the command", || bed.exists("../there").then_some(()));
+    let second = bed.start(&["a"]);
+    waits(&bed, 2);
+    bed.remove("../hold");
+    assert_eq!(first.wait().outcome("a"), "failed");
+    assert_eq!(second.wait().outcome("a"), "ran");
+    assert_eq!(bed.ran(), ["a", "a"]);
+    bed.expect(&["a"], &[]);
+}
+
+#[test]
+fn hazard_14_when_the_first_is_killed_the_next_runs() {
+    let bed = bed();
+    let first = bed.start(&["a"]);
+    wait_until("the command", || bed.exists("../there").then_some(()));
+    let second = bed.start(&["a"]);
+    waits(&bed, 2);
+    bed.remove("../hold");
+    bed.write("../do", "");
+    first.kill();
+    let done = second.wait();
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(bed.read("a"), "one\n");
+    bed.ran();
+    bed.expect(&["a"], &[]);
+}
+
+#[test]
+fn hazard_14_what_changed_while_a_forge_waited_is_seen() {
+    let bed = bed();
+    let first = bed.start(&["a"]);
+    wait_until("the command", || bed.exists("../there").then_some(()));
+    let second = bed.start(&["a"]);
+    waits(&bed, 2);
+    wait_until("the second to wait", || {
+        bed.exists("../there").then_some(())
+    });
+    bed.write("in", "two\n");
+    bed.remove("../hold");
+    first.wait();
+    second.wait();
+    bed.ran();
+    bed.forge(&["a"]);
+    assert_eq!(bed.read("a"), "two\n");
+    bed.ran();
+    bed.write("in", "one\n");
+    bed.forge(&["a"]);
+    assert_eq!(bed.read("a"), "one\n");
+}
+
+#[test]
+fn hazard_14_many_forges_at_once_leave_right_results() {
+    let bed = bed();
+    bed.remove("../hold");
+    for round in 0..6 {
+        let text = format!("{round}\n");
+        bed.write("in", &text);
+        let all: Vec<_> = (0..4).map(|_| bed.start(&["b", "c"])).collect();
+        for one in all {
+            let done = one.wait();
+            assert_eq!(done.code, 0, "{done:?}");
+            done.not_warned();
+        }
+        assert_eq!(bed.read("b"), text);
+        let ran = bed.ran();
+        assert_eq!(ran.iter().filter(|name| *name == "a").count(), 1, "{ran:?}");
+        assert_eq!(ran.iter().filter(|name| *name == "b").count(), 1, "{ran:?}");
+        bed.expect(&["b", "c"], &[]);
+    }
+}
