@@ -222,12 +222,12 @@ fn company_app_reruns_what_an_edit_concerns() {
         app.forge("lint test").only_ran("");
         app.forge("lint test scan").only_ran("secrets");
 
-        app.append("tests/unit/test_settings.py", "\n# The end.\n");
+        app.append("tests/unit/test_settings.py", "\n\n# The end.\n");
         app.forge("lint scan unit")
             .only_ran("black ruff mypy unit secrets");
 
         app.reset();
-        app.append("app/settings.py", "\n# The end.\n");
+        app.append("app/settings.py", "\n\n# The end.\n");
         app.forge("lint test scan")
             .only_ran("black ruff mypy unit integration test bandit secrets");
 

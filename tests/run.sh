@@ -80,7 +80,7 @@ images=$!
 set +m
 
 check 'cargo fmt' cargo fmt --check
-check 'cargo clippy' cargo clippy --locked --all-targets -- -D warnings
+check 'cargo clippy' cargo clippy --locked --all-targets --keep-going -- -D warnings
 check 'build' cargo test --locked --no-run
 check 'images' images_ready
 check 'tests' cargo test --locked --no-fail-fast "$@"

@@ -659,7 +659,7 @@ impl<'a> Job<'a> {
             return Ok(finished);
         }
         if foreign && self.target.cache {
-            self.warn_of_foreign(&strays.first_file());
+            self.warn_of_foreign(strays.first_file());
         }
         finished.flaky = self.record(
             look,

@@ -113,7 +113,7 @@ impl Scheduler {
     }
 
     /// What can be done now; none until something that was handed out ends.
-    pub fn next(&mut self) -> Option<Step> {
+    pub fn step(&mut self) -> Option<Step> {
         if let Some(number) = self.ready.pop_first() {
             if let Some(reason) = self.reason_to_skip(number) {
                 return Some(Step::Skip(number, reason));
@@ -290,7 +290,7 @@ mod tests {
         let (mut started, mut running, mut pick) =
             (Vec::new(), Vec::<usize>::new(), picks.iter().cycle());
         while !scheduler.is_done() {
-            match scheduler.next() {
+            match scheduler.step() {
                 Some(Step::Look(number)) if world.nodes[number].group => {
                     outcomes[number] = Some(Outcome::Fresh);
                     scheduler.finish(number, Outcome::Fresh);

@@ -127,10 +127,7 @@ impl Dockerfile {
             else {
                 continue;
             };
-            let sources = stage
-                .instructions
-                .iter()
-                .flat_map(|instruction| sources(instruction));
+            let sources = stage.instructions.iter().flat_map(sources);
             let copied = sources.map(|name| match name.parse::<usize>() {
                 Ok(other) if other < number => Base::Stage(other),
                 _ => self.base(&name),

@@ -452,10 +452,12 @@ fn text(value: &Value) -> String {
         .to_owned()
 }
 
+type Reader = JoinHandle<Vec<u8>>;
+
 /// A program that goes on beside the test; ended with it.
 pub struct Running {
     child: Option<Child>,
-    output: Option<(JoinHandle<Vec<u8>>, JoinHandle<Vec<u8>>)>,
+    output: Option<(Reader, Reader)>,
     name: String,
 }
 
