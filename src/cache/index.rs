@@ -239,9 +239,17 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Runs work on the pool for digests from any thread, without that thread becoming a worker of the pool.
+/// Runs work on the pool for digests from any thread. A worker of another pool must not wait for it itself: while it waits it
+/// would take up another of its own pool's jobs, and sit through that one's processes. Somebody else waits for it.
 pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    super::pool().install(work)
+    let install = || super::pool().install(work);
+    if rayon::current_thread_index().is_none() {
+        return install();
+    }
+    match std::thread::scope(|scope| scope.spawn(install).join()) {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
 }
 
 fn split(path: &str) -> (&str, &str) {

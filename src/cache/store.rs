@@ -10,7 +10,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::de::DeserializeOwned;
@@ -91,8 +91,8 @@ pub struct Store {
 
 enum Access {
     Write,
-    /// A copy in this directory is opened, so that no byte of the real one changes.
-    Copy(Option<tempfile::TempDir>),
+    /// A copy is opened, so that no byte of the real one changes; made when something is asked for.
+    Copy(OnceLock<Option<tempfile::TempDir>>),
 }
 
 enum Slot {
@@ -124,12 +124,9 @@ impl Store {
 
     /// For commands that change nothing: reads a copy.
     pub fn reading(cache_dir: &Path, warn: Warn) -> Self {
-        let copy = tempfile::tempdir().ok().filter(|copy| {
-            copy_files(&cache_dir.join("records"), &copy.path().join("records")).is_ok()
-        });
         Self {
             cache_dir: cache_dir.to_path_buf(),
-            access: Access::Copy(copy),
+            access: Access::Copy(OnceLock::new()),
             open: Mutex::new(Slot::Closed),
             warn,
         }
@@ -270,8 +267,10 @@ impl Store {
 
     fn open(&self) -> Slot {
         let opened = match &self.access {
-            Access::Copy(None) => return Slot::Unusable,
-            Access::Copy(Some(copy)) => database(&copy.path().join("records")).map(|db| (db, None)),
+            Access::Copy(copy) => match copy.get_or_init(|| copy_of(&self.cache_dir)) {
+                Some(copy) => database(&copy.path().join("records")).map(|db| (db, None)),
+                None => return Slot::Unusable,
+            },
             Access::Write => self.open_locked(),
         };
         match opened.and_then(|(db, lock)| Database::new(db, lock)) {
@@ -401,6 +400,12 @@ fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let aside = path.with_file_name(format!("records.damaged-{}", now()));
     fs::rename(path, &aside)?;
     Ok(aside)
+}
+
+fn copy_of(cache_dir: &Path) -> Option<tempfile::TempDir> {
+    let copy = tempfile::tempdir().ok()?;
+    copy_files(&cache_dir.join("records"), &copy.path().join("records")).ok()?;
+    Some(copy)
 }
 
 fn copy_files(from: &Path, to: &Path) -> io::Result<()> {

@@ -108,7 +108,7 @@ impl Walker {
                     .map(|(path, rules)| self.list(path, rules))
                     .collect()
             } else {
-                super::pool().install(|| {
+                super::index::in_pool(|| {
                     level
                         .par_iter()
                         .map(|(path, rules)| self.list(path, rules))
@@ -202,9 +202,8 @@ impl Walker {
         let Some(name) = name.to_str() else {
             return self.sort_in_unreadable(entry, parent, rules, listing);
         };
-        let path = join(parent, name);
         let is_directory = entry.file_type()?.is_dir();
-        if name == ".git" || self.skips(&path) || self.ignored(rules, &path, is_directory) {
+        if name == ".git" || self.leaves_out(&join(parent, name), rules, is_directory) {
             return Ok(());
         }
         if is_directory {
@@ -249,6 +248,10 @@ impl Walker {
         Ok(())
     }
 
+    fn leaves_out(&self, path: &str, rules: &Option<Arc<Rules>>, is_directory: bool) -> bool {
+        self.skips(path) || self.ignored(rules, path, is_directory)
+    }
+
     fn skips(&self, path: &str) -> bool {
         self.skip
             .binary_search_by(|probe| (**probe).cmp(path))
@@ -261,6 +264,9 @@ impl Walker {
 
     /// Whether the rules name the path, tracked or not.
     fn matched(&self, rules: &Option<Arc<Rules>>, path: &str, is_directory: bool) -> bool {
+        if rules.is_none() {
+            return false;
+        }
         is_ignored_by(rules, &self.in_repository(path), is_directory)
     }
 
@@ -300,10 +306,12 @@ impl Walker {
     /// `core.excludesFile`, `info/exclude`, and the ignore files from the repository's top to the workspace's root.
     fn rules_above(&self) -> Option<Arc<Rules>> {
         let (global, _) = GitignoreBuilder::new("").build_global();
-        let mut rules = Some(Arc::new(Rules {
-            file: Some(global),
-            above: None,
-        }));
+        let mut rules = (!global.is_empty()).then(|| {
+            Arc::new(Rules {
+                file: Some(global),
+                above: None,
+            })
+        });
         let Some(repository) = &self.repository else {
             return self.with_file_of("", rules);
         };
@@ -452,7 +460,11 @@ pub fn join(directory: &str, name: &str) -> String {
     if directory.is_empty() {
         name.to_owned()
     } else {
-        format!("{directory}/{name}")
+        let mut path = String::with_capacity(directory.len() + 1 + name.len());
+        path.push_str(directory);
+        path.push('/');
+        path.push_str(name);
+        path
     }
 }
 

@@ -121,7 +121,12 @@ pub fn run_in(context: &Context, place: &Place, words: &Words) -> Result<u8, End
         }
         Err(PlanError::Invalid(problems)) => return Err(context.report(&problems)),
     };
-    execute(context, &session, &plan)
+    let code = execute(context, &session, &plan)?;
+    if !session.options.dry_run {
+        // The process is about to end: giving back memory piece by piece would only take time.
+        std::mem::forget((session, plan));
+    }
+    Ok(code)
 }
 
 fn execute(context: &Context, session: &Arc<Session>, plan: &Plan) -> Result<u8, Ended> {

@@ -28,11 +28,14 @@ impl Mask {
         }
         secrets.retain(|secret| !secret.is_empty());
         let longest = secrets.iter().map(|secret| secret.len()).max().unwrap_or(0);
-        let finder = AhoCorasick::builder()
-            .match_kind(MatchKind::LeftmostLongest)
-            .build(&secrets)
-            .ok()
-            .filter(|_| longest > 0);
+        // Most targets have no secret: nothing is built for them.
+        let finder = (longest > 0).then(|| {
+            AhoCorasick::builder()
+                .match_kind(MatchKind::LeftmostLongest)
+                .build(&secrets)
+                .ok()
+        });
+        let finder = finder.flatten();
         Self { finder, longest }
     }
 

@@ -102,7 +102,10 @@ mod linux {
                     signal => {
                         let end = now_ms() + INTERRUPT_GRACE_MS;
                         grace.get_or_insert(end);
-                        libc::kill(-command, signal);
+                        // One that owns the terminal leads no group of its own.
+                        if libc::kill(-command, signal) != 0 {
+                            libc::kill(command, signal);
+                        }
                     }
                 }
             };

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use super::support::{Bed, Ran, contents, tree};
+use super::support::{Bed, Mount, Ran, contents, tree};
 
 const COPY: &str = "[target.a]\ninputs = [\"in\"]\noutputs = [\"a\"]\nrun = 'echo a >> ../ran; mkdir -p a; cp in a/file'\n\
     [target.b]\nneeds = [\"a\"]\ninputs = []\noutputs = [\"b\"]\nrun = 'echo b >> ../ran; cp a/file b'\n";
@@ -355,35 +355,11 @@ fn hazard_15_files_that_cannot_grow_cost_the_cache_alone() {
     }
 }
 
-/// A file system of this size, gone with the value.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn new(at: PathBuf, size: &str) -> Option<Self> {
-        fs::create_dir_all(&at).expect("made");
-        let mut command = std::process::Command::new("mount");
-        command
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
-            .arg(&at);
-        let mounted = command.output().is_ok_and(|output| output.status.success());
-        mounted.then_some(Self(at))
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount")
-            .arg("-l")
-            .arg(&self.0)
-            .status();
-    }
-}
-
 #[test]
 fn hazard_15_a_full_disk_is_a_warning_and_a_right_answer() {
     for size in ["64k", "600k", "1m", "2m"] {
         let bed = Bed::new(COPY);
-        let Some(mount) = Mount::new(bed.path(".forge"), size) else {
+        let Some(mount) = Mount::memory(bed.path(".forge"), size) else {
             return with_limit_instead();
         };
         let text = "y".repeat(1_500_000);

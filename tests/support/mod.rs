@@ -33,7 +33,12 @@ pub struct Bed {
 impl Bed {
     /// A workspace with this Pipeline.toml.
     pub fn new(pipeline: &str) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
+        Self::below(&std::env::temp_dir(), pipeline)
+    }
+
+    /// A workspace on the file system of this directory.
+    pub fn below(directory: &Path, pipeline: &str) -> Self {
+        let dir = tempfile::tempdir_in(directory).expect("a directory");
         let base = dir.path().canonicalize().expect("there");
         let mut env = BTreeMap::new();
         let path = std::env::var("PATH").expect("PATH");
@@ -452,10 +457,13 @@ fn text(value: &Value) -> String {
         .to_owned()
 }
 
+/// What a program prints, read on a thread so that it is never held up.
+type Drain = JoinHandle<Vec<u8>>;
+
 /// A program that goes on beside the test; ended with it.
 pub struct Running {
     child: Option<Child>,
-    output: Option<(JoinHandle<Vec<u8>>, JoinHandle<Vec<u8>>)>,
+    output: Option<(Drain, Drain)>,
     name: String,
 }
 
@@ -496,7 +504,7 @@ impl Running {
     }
 
     fn output(&mut self) -> Output {
-        wait_until(&format!("{} to end", self.name.clone()), || {
+        wait_until(&format!("{} to end", self.name), || {
             (!self.is_running()).then_some(())
         });
         let mut child = self.child.take().expect("runs");
@@ -518,7 +526,7 @@ impl Drop for Running {
     }
 }
 
-fn drain(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+fn drain(mut from: impl Read + Send + 'static) -> Drain {
     thread::spawn(move || {
         let mut bytes = Vec::new();
         let _ = from.read_to_end(&mut bytes);
@@ -543,5 +551,45 @@ pub fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         }
         assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
         thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A file system of its own, gone with the value. There is none where nobody may mount.
+pub struct Mount(PathBuf);
+
+impl Mount {
+    /// One of this size, in memory.
+    pub fn memory(at: PathBuf, size: &str) -> Option<Self> {
+        let options = format!("size={size}");
+        Self::new(at, &["-t", "tmpfs", "-o", &options, "tmpfs"])
+    }
+
+    /// One that keeps times in whole seconds, in a file beside it.
+    pub fn of_seconds(at: PathBuf) -> Option<Self> {
+        let image = at.with_extension("image");
+        File::create(&image)
+            .expect("made")
+            .set_len(32 << 20)
+            .expect("grown");
+        let mut make = Command::new("mkfs.ext4");
+        make.args(["-q", "-I", "128", "-O", "^has_journal"])
+            .arg(&image);
+        let made = make.output().is_ok_and(|output| output.status.success());
+        let image = image.to_str().expect("UTF-8");
+        made.then(|| Self::new(at, &["-o", "loop", image]))
+            .flatten()
+    }
+
+    fn new(at: PathBuf, args: &[&str]) -> Option<Self> {
+        fs::create_dir_all(&at).expect("made");
+        let output = Command::new("mount").args(args).arg(&at).output();
+        let mounted = output.is_ok_and(|output| output.status.success());
+        mounted.then_some(Self(at))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
