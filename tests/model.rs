@@ -218,12 +218,12 @@ impl World {
         *text = format!("{letter}{rest}");
         let time = self.bed.mtime(path);
         self.put();
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             self.bed.set_mtime(path, time);
         }
         format!(
             "edit {path} to the same size, old time: {}",
-            number % 2 == 0
+            number.is_multiple_of(2)
         )
     }
 
@@ -233,7 +233,7 @@ impl World {
         }
         self.model = self.past[number % self.past.len()].clone();
         self.put();
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             for path in self.model.files.keys() {
                 self.bed
                     .set_mtime(path, UNIX_EPOCH + Duration::from_secs(1_000_000_000));

@@ -14,6 +14,7 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -457,8 +458,36 @@ fn text(value: &Value) -> String {
         .to_owned()
 }
 
-/// What a program prints, read on a thread so that it is never held up.
-type Drain = JoinHandle<Vec<u8>>;
+/// What a program prints, read on a thread so that it is never held up, and to be seen before it ends.
+struct Drain {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    thread: JoinHandle<()>,
+}
+
+impl Drain {
+    fn new(mut from: impl Read + Send + 'static) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&bytes);
+        let thread = thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(read @ 1..) = from.read(&mut buffer) {
+                sink.lock()
+                    .expect("whole")
+                    .extend_from_slice(&buffer[..read]);
+            }
+        });
+        Self { bytes, thread }
+    }
+
+    fn so_far(&self) -> Vec<u8> {
+        self.bytes.lock().expect("whole").clone()
+    }
+
+    fn all(self) -> Vec<u8> {
+        self.thread.join().expect("read");
+        std::mem::take(&mut *self.bytes.lock().expect("whole"))
+    }
+}
 
 /// A program that goes on beside the test; ended with it.
 pub struct Running {
@@ -471,8 +500,8 @@ impl Running {
     pub fn new(mut command: Command) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("starts");
-        let stdout = drain(child.stdout.take().expect("piped"));
-        let stderr = drain(child.stderr.take().expect("piped"));
+        let stdout = Drain::new(child.stdout.take().expect("piped"));
+        let stderr = Drain::new(child.stderr.take().expect("piped"));
         Self {
             child: Some(child),
             output: Some((stdout, stderr)),
@@ -487,6 +516,16 @@ impl Running {
     pub fn is_running(&mut self) -> bool {
         let child = self.child.as_mut().expect("runs");
         child.try_wait().expect("can be asked").is_none()
+    }
+
+    /// Waits until standard output has these words.
+    #[track_caller]
+    pub fn tells(&self, words: &str) {
+        let (stdout, _) = self.output.as_ref().expect("runs");
+        let has = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).contains(words);
+        wait_until(&format!("{} to tell {words}", self.name), || {
+            has(stdout.so_far()).then_some(())
+        });
     }
 
     /// SIGKILL: it gets no chance to put anything in order.
@@ -511,8 +550,8 @@ impl Running {
         let (stdout, stderr) = self.output.take().expect("taken once");
         Output {
             status: child.wait().expect("ended"),
-            stdout: stdout.join().expect("read"),
-            stderr: stderr.join().expect("read"),
+            stdout: stdout.all(),
+            stderr: stderr.all(),
         }
     }
 }
@@ -524,14 +563,6 @@ impl Drop for Running {
             let _ = child.wait();
         }
     }
-}
-
-fn drain(mut from: impl Read + Send + 'static) -> Drain {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = from.read_to_end(&mut bytes);
-        bytes
-    })
 }
 
 fn finish(command: Command) -> Output {
