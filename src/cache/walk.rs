@@ -224,10 +224,6 @@ impl Walker {
         Ok(())
     }
 
-    fn leaves_out(&self, path: &str, rules: &Option<Arc<Rules>>, is_directory: bool) -> bool {
-        self.skips(path) || self.ignored(rules, path, is_directory)
-    }
-
     /// A name that isn't UTF-8: for a directory also all names below it, since a pattern may match those alone.
     fn sort_in_unreadable(
         &self,
@@ -255,6 +251,10 @@ impl Walker {
             listing.unreadable.push(name);
         }
         Ok(())
+    }
+
+    fn leaves_out(&self, path: &str, rules: &Option<Arc<Rules>>, is_directory: bool) -> bool {
+        self.skips(path) || self.ignored(rules, path, is_directory)
     }
 
     fn skips(&self, path: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::support::{Bed, wait_until};
+use super::support::{Bed, Mount, wait_until};
 
 const COPY: &str = "[target.copy]\ninputs = [\"in\"]\noutputs = [\"out\"]\n\
                     run = 'echo copy >> ../ran; cat in > out'\n";
@@ -11,6 +11,23 @@ const COPY: &str = "[target.copy]\ninputs = [\"in\"]\noutputs = [\"out\"]\n\
 fn hazard_6_same_size_edits_within_a_tick_are_all_seen() {
     let bed = Bed::new(COPY);
     for round in 0..150 {
+        let text = format!("{round:04}");
+        bed.write("in", &text);
+        let done = bed.forge(&["copy"]);
+        assert_eq!((done.code, bed.read("out")), (0, text), "{done:?}");
+    }
+}
+
+#[test]
+fn hazard_6_same_size_edits_where_times_are_whole_seconds_are_all_seen() {
+    let outer = tempfile::tempdir().expect("a directory");
+    // Where nothing can be mounted it is one more round of the test above.
+    let mount = Mount::of_seconds(outer.path().join("mount"));
+    let directory = mount
+        .as_ref()
+        .map_or(outer.path().into(), |_| outer.path().join("mount"));
+    let bed = Bed::below(&directory, COPY);
+    for round in 0..40 {
         let text = format!("{round:04}");
         bed.write("in", &text);
         let done = bed.forge(&["copy"]);
@@ -130,6 +147,28 @@ fn promise_4_a_same_size_edit_with_the_old_time_while_it_runs_is_not_stored() {
         bed.forge(&["t", "--force"]).warned("in changed");
         bed.forge(&["t"]);
         assert_eq!(bed.read("out"), "2\n");
+        bed.write("in", "1\n");
+        bed.forge(&["t"]);
+        assert_eq!(bed.read("out"), "1\n");
+    }
+}
+
+#[test]
+fn promise_4_an_edit_that_no_time_tells_of_is_not_stored_either() {
+    let outer = tempfile::tempdir().expect("a directory");
+    let mount = Mount::of_seconds(outer.path().join("mount"));
+    let directory = mount
+        .as_ref()
+        .map_or(outer.path().into(), |_| outer.path().join("mount"));
+    let bed = Bed::below(
+        &directory,
+        "[target.t]\ninputs = [\"in\"]\noutputs = [\"out\"]\n\
+         run = 'echo t >> ../ran; if [ -e ../edit ]; then rm ../edit; echo 2 > in; fi; cp in out'\n",
+    );
+    for _ in 0..8 {
+        bed.write("in", "1\n");
+        bed.write("../edit", "");
+        bed.forge(&["t", "--force"]).warned("in changed");
         bed.write("in", "1\n");
         bed.forge(&["t"]);
         assert_eq!(bed.read("out"), "1\n");

@@ -15,14 +15,7 @@ fn bed() -> Bed {
     bed
 }
 
-/// Waits until that many forges wait for another, by what they have told in their trace of events.
-fn waits(bed: &Bed, lock_holders: usize) {
-    // A waiting forge has marked itself as active; the lock it waits for is taken.
-    wait_until("the other forges", || {
-        let active = std::fs::read_dir(bed.path(".forge/active")).map_or(0, Iterator::count);
-        (active >= lock_holders).then_some(())
-    });
-}
+const WAITS: &str = "target-waiting";
 
 #[test]
 fn hazard_14_of_several_forges_one_runs_and_the_others_wait_and_hit() {
@@ -30,7 +23,7 @@ fn hazard_14_of_several_forges_one_runs_and_the_others_wait_and_hit() {
     let first = bed.start(&["b"]);
     wait_until("the command", || bed.exists("../there").then_some(()));
     let others: Vec<_> = (0..3).map(|_| bed.start(&["b"])).collect();
-    waits(&bed, 4);
+    others.iter().for_each(|other| other.tells(WAITS));
     // What the run doesn't touch isn't held up.
     assert_eq!(bed.forge(&["c"]).outcome("c"), "ran");
     bed.remove("../hold");
@@ -38,10 +31,6 @@ fn hazard_14_of_several_forges_one_runs_and_the_others_wait_and_hit() {
     for other in others {
         let done = other.wait();
         assert_eq!((done.code, &*done.outcome("a")), (0, "fresh"), "{done:?}");
-        assert_eq!(
-            done.events_of("target-waiting").len(),
-            1 + usize::from(done.outcome("b") == "waited")
-        );
     }
     assert_eq!(bed.ran(), ["a", "b", "c"]);
     bed.expect(&["b", "c"], &[]);
@@ -57,7 +46,7 @@ fn hazard_14_when_the_first_fails_the_next_runs() {
     let first = bed.start(&["a"]);
     wait_until("the command", || bed.exists("../there").then_some(()));
     let second = bed.start(&["a"]);
-    waits(&bed, 2);
+    second.tells(WAITS);
     bed.remove("../hold");
     assert_eq!(first.wait().outcome("a"), "failed");
     assert_eq!(second.wait().outcome("a"), "ran");
@@ -71,7 +60,7 @@ fn hazard_14_when_the_first_is_killed_the_next_runs() {
     let first = bed.start(&["a"]);
     wait_until("the command", || bed.exists("../there").then_some(()));
     let second = bed.start(&["a"]);
-    waits(&bed, 2);
+    second.tells(WAITS);
     bed.remove("../hold");
     bed.write("../do", "");
     first.kill();
@@ -88,18 +77,13 @@ fn hazard_14_what_changed_while_a_forge_waited_is_seen() {
     let first = bed.start(&["a"]);
     wait_until("the command", || bed.exists("../there").then_some(()));
     let second = bed.start(&["a"]);
-    waits(&bed, 2);
-    wait_until("the second to wait", || {
-        bed.exists("../there").then_some(())
-    });
+    second.tells(WAITS);
     bed.write("in", "two\n");
     bed.remove("../hold");
-    first.wait();
-    second.wait();
-    bed.ran();
-    bed.forge(&["a"]);
-    assert_eq!(bed.read("a"), "two\n");
-    bed.ran();
+    first.wait().warned("in changed while it ran");
+    second.wait().not_warned();
+    assert_eq!((bed.ran().len(), bed.read("a")), (2, "two\n".into()));
+    bed.expect(&["a"], &[]);
     bed.write("in", "one\n");
     bed.forge(&["a"]);
     assert_eq!(bed.read("a"), "one\n");

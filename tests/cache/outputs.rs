@@ -1,6 +1,6 @@
 //! Promise 5 and hazard 8: outputs come back as they were, what no longer belongs goes, and strays stay.
 
-use super::support::{Bed, contents};
+use super::support::{Bed, Running, contents};
 
 /// `each` makes a file in `out` for every file in `src`.
 const LIST: &str = "[target.each]\ninputs = [\"src/*\"]\noutputs = [\"out\"]\n\
@@ -266,4 +266,34 @@ fn outputs_that_git_ignores_or_tracks_are_outputs_all_the_same() {
     bed.remove("out");
     bed.expect(&["each"], &[]);
     assert_eq!(bed.read("out/a"), "one\n");
+}
+
+#[test]
+fn hazard_13_a_large_output_is_kept_and_restored_in_little_memory() {
+    let bed = Bed::new(
+        "[target.t]\ninputs = []\noutputs = [\"out\"]\nrun = 'echo t >> ../ran; truncate -s 512M out'\n",
+    );
+    let limited = || {
+        let mut command = bed.command("sh");
+        // Kilobytes of address space: less than the file has.
+        command.args([
+            "-c",
+            "ulimit -v 300000; exec \"$@\"",
+            "sh",
+            env!("CARGO_BIN_EXE_forge"),
+            "--json",
+            "t",
+        ]);
+        let done = Running::new(command).wait();
+        assert_eq!(done.code, 0, "{done:?}");
+        done.not_warned();
+        done.outcome("t")
+    };
+    assert_eq!(limited(), "ran");
+    bed.remove("out");
+    assert_eq!(limited(), "restored");
+    assert_eq!(
+        std::fs::metadata(bed.path("out")).expect("there").len(),
+        512 << 20
+    );
 }

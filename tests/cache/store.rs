@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use super::support::{Bed, Ran, contents, tree};
+use super::support::{Bed, Mount, Ran, contents, tree, wait_until};
 
 const COPY: &str = "[target.a]\ninputs = [\"in\"]\noutputs = [\"a\"]\nrun = 'echo a >> ../ran; mkdir -p a; cp in a/file'\n\
     [target.b]\nneeds = [\"a\"]\ninputs = []\noutputs = [\"b\"]\nrun = 'echo b >> ../ran; cp a/file b'\n";
@@ -125,18 +125,21 @@ fn hazard_15_a_snapshot_that_is_cut_flipped_or_gone_is_made_anew() {
 #[test]
 fn hazard_15_an_old_snapshot_never_speaks_for_newer_outputs() {
     let bed = Bed::new(
-        "[target.t]\ninputs = [\"in\"]\noutputs = [\"out\"]\nrun = 'echo t >> ../ran; mkdir out; touch out/$(cat in) out/both'\n",
+        "[target.t]\ninputs = [\"in\"]\noutputs = [\"out\"]\n\
+         run = 'echo t >> ../ran; mkdir -p out; touch out/both; grep -q one in || touch out/two'\n\
+         [target.slow]\nneeds = [\"t\"]\ninputs = []\nrun = 'touch ../there; sleep 100'\n",
     );
     bed.write("in", "one");
     bed.expect(&["t"], &["t"]);
-    let old = fs::read(bed.path(".forge/snapshot")).expect("kept");
     bed.write("in", "two");
-    bed.expect(&["t"], &["t"]);
-    // Ended before it could write the new snapshot: the records know, so there must be none of before.
-    let slow = bed.start(&["t", "--force"]);
-    slow.wait();
+    let running = bed.start(&["slow"]);
+    wait_until("the command", || bed.exists("../there").then_some(()));
+    assert!(bed.exists("out/two"));
+    running.kill(); // `t` has a record; no snapshot was written
     bed.ran();
-    assert_ne!(fs::read(bed.path(".forge/snapshot")).expect("kept"), old);
+    bed.write("in", "one");
+    assert_eq!(bed.expect(&["t"], &[]).outcome("t"), "restored");
+    assert!(bed.exists("out/both") && !bed.exists("out/two"));
 }
 
 #[test]
@@ -355,35 +358,11 @@ fn hazard_15_files_that_cannot_grow_cost_the_cache_alone() {
     }
 }
 
-/// A file system of this size, gone with the value.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn new(at: PathBuf, size: &str) -> Option<Self> {
-        fs::create_dir_all(&at).expect("made");
-        let mut command = std::process::Command::new("mount");
-        command
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
-            .arg(&at);
-        let mounted = command.output().is_ok_and(|output| output.status.success());
-        mounted.then_some(Self(at))
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount")
-            .arg("-l")
-            .arg(&self.0)
-            .status();
-    }
-}
-
 #[test]
 fn hazard_15_a_full_disk_is_a_warning_and_a_right_answer() {
     for size in ["64k", "600k", "1m", "2m"] {
         let bed = Bed::new(COPY);
-        let Some(mount) = Mount::new(bed.path(".forge"), size) else {
+        let Some(mount) = Mount::memory(bed.path(".forge"), size) else {
             return with_limit_instead();
         };
         let text = "y".repeat(1_500_000);

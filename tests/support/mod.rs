@@ -14,6 +14,7 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -33,7 +34,12 @@ pub struct Bed {
 impl Bed {
     /// A workspace with this Pipeline.toml.
     pub fn new(pipeline: &str) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
+        Self::below(&std::env::temp_dir(), pipeline)
+    }
+
+    /// A workspace on the file system of this directory.
+    pub fn below(directory: &Path, pipeline: &str) -> Self {
+        let dir = tempfile::tempdir_in(directory).expect("a directory");
         let base = dir.path().canonicalize().expect("there");
         let mut env = BTreeMap::new();
         let path = std::env::var("PATH").expect("PATH");
@@ -452,12 +458,41 @@ fn text(value: &Value) -> String {
         .to_owned()
 }
 
-type Reader = JoinHandle<Vec<u8>>;
+/// What a program prints, read on a thread so that it is never held up, and to be seen before it ends.
+struct Drain {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    thread: JoinHandle<()>,
+}
+
+impl Drain {
+    fn new(mut from: impl Read + Send + 'static) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&bytes);
+        let thread = thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(read @ 1..) = from.read(&mut buffer) {
+                sink.lock()
+                    .expect("whole")
+                    .extend_from_slice(&buffer[..read]);
+            }
+        });
+        Self { bytes, thread }
+    }
+
+    fn so_far(&self) -> Vec<u8> {
+        self.bytes.lock().expect("whole").clone()
+    }
+
+    fn all(self) -> Vec<u8> {
+        self.thread.join().expect("read");
+        std::mem::take(&mut *self.bytes.lock().expect("whole"))
+    }
+}
 
 /// A program that goes on beside the test; ended with it.
 pub struct Running {
     child: Option<Child>,
-    output: Option<(Reader, Reader)>,
+    output: Option<(Drain, Drain)>,
     name: String,
 }
 
@@ -465,8 +500,8 @@ impl Running {
     pub fn new(mut command: Command) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("starts");
-        let stdout = drain(child.stdout.take().expect("piped"));
-        let stderr = drain(child.stderr.take().expect("piped"));
+        let stdout = Drain::new(child.stdout.take().expect("piped"));
+        let stderr = Drain::new(child.stderr.take().expect("piped"));
         Self {
             child: Some(child),
             output: Some((stdout, stderr)),
@@ -481,6 +516,16 @@ impl Running {
     pub fn is_running(&mut self) -> bool {
         let child = self.child.as_mut().expect("runs");
         child.try_wait().expect("can be asked").is_none()
+    }
+
+    /// Waits until standard output has these words.
+    #[track_caller]
+    pub fn tells(&self, words: &str) {
+        let (stdout, _) = self.output.as_ref().expect("runs");
+        let has = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).contains(words);
+        wait_until(&format!("{} to tell {words}", self.name), || {
+            has(stdout.so_far()).then_some(())
+        });
     }
 
     /// SIGKILL: it gets no chance to put anything in order.
@@ -498,15 +543,15 @@ impl Running {
     }
 
     fn output(&mut self) -> Output {
-        wait_until(&format!("{} to end", self.name.clone()), || {
+        wait_until(&format!("{} to end", self.name), || {
             (!self.is_running()).then_some(())
         });
         let mut child = self.child.take().expect("runs");
         let (stdout, stderr) = self.output.take().expect("taken once");
         Output {
             status: child.wait().expect("ended"),
-            stdout: stdout.join().expect("read"),
-            stderr: stderr.join().expect("read"),
+            stdout: stdout.all(),
+            stderr: stderr.all(),
         }
     }
 }
@@ -518,14 +563,6 @@ impl Drop for Running {
             let _ = child.wait();
         }
     }
-}
-
-fn drain(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = from.read_to_end(&mut bytes);
-        bytes
-    })
 }
 
 fn finish(command: Command) -> Output {
@@ -545,5 +582,45 @@ pub fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         }
         assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
         thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A file system of its own, gone with the value. There is none where nobody may mount.
+pub struct Mount(PathBuf);
+
+impl Mount {
+    /// One of this size, in memory.
+    pub fn memory(at: PathBuf, size: &str) -> Option<Self> {
+        let options = format!("size={size}");
+        Self::new(at, &["-t", "tmpfs", "-o", &options, "tmpfs"])
+    }
+
+    /// One that keeps times in whole seconds, in a file beside it.
+    pub fn of_seconds(at: PathBuf) -> Option<Self> {
+        let image = at.with_extension("image");
+        File::create(&image)
+            .expect("made")
+            .set_len(32 << 20)
+            .expect("grown");
+        let mut make = Command::new("mkfs.ext4");
+        make.args(["-q", "-I", "128", "-O", "^has_journal"])
+            .arg(&image);
+        let made = make.output().is_ok_and(|output| output.status.success());
+        let image = image.to_str().expect("UTF-8");
+        made.then(|| Self::new(at, &["-o", "loop", image]))
+            .flatten()
+    }
+
+    fn new(at: PathBuf, args: &[&str]) -> Option<Self> {
+        fs::create_dir_all(&at).expect("made");
+        let output = Command::new("mount").args(args).arg(&at).output();
+        let mounted = output.is_ok_and(|output| output.status.success());
+        mounted.then_some(Self(at))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }

@@ -1,0 +1,351 @@
+//! What a target leaves: its outputs before, during and after it runs.
+//!
+//! Before, what it made last time goes, and word is left that it runs; after success, what it made goes into the store,
+//! unless something makes it doubtful whose result it is. Knows nothing of processes.
+
+use std::collections::HashMap;
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cache::capture::{self, CaptureError, Found};
+use crate::cache::digest::Digest;
+use crate::cache::inputs::{InputError, Inputs};
+use crate::cache::manifest::Manifest;
+use crate::cache::stat::{Kind as FileKind, Stat};
+use crate::cache::store::{self, Batch, Record, State};
+use crate::graph;
+
+use super::event::{Finished, Outcome};
+use super::job::Job;
+use super::look::{Fault, Look};
+use super::session::Done;
+
+impl Job<'_> {
+    /// Removes what the target made last time, finished or not; what is in its output directories then is somebody else's.
+    pub(super) fn clear_outputs(&self, previous: Option<&State>) -> Result<Strays, Fault> {
+        if self.target.outputs.is_empty() {
+            return Ok(Strays::default());
+        }
+        if self.target.incremental {
+            return Ok(Strays::default());
+        }
+        let unfinished = self.unfinished();
+        if let Some(manifest) = previous.and_then(|state| self.session.manifest(&state.manifest)) {
+            let removed = self.session.place().remove(&manifest);
+            removed.map_err(|error| {
+                Fault::failed(format!("its old outputs can't be removed: {error}"))
+            })?;
+        }
+        let mut found = self.strays()?;
+        if let Some(known) = &unfinished {
+            self.remove_unknown(&found, known, None);
+            found = self.strays()?;
+        }
+        // Where it ran before, what lies there now came after; unless there were others' files from the beginning.
+        let may_be = match (previous, unfinished) {
+            (Some(state), _) => state.foreign,
+            (None, Some(known)) => known.foreign,
+            (None, None) => true,
+        };
+        let foreign = may_be && self.lies_in_directories(&found);
+        let strays = Strays { found, foreign };
+        if let Err(error) = self.mark(&strays) {
+            self.warn(format!("the cache can't be written ({error})"), None);
+        }
+        Ok(strays)
+    }
+
+    /// Leaves word that the target runs, so that a run that is ended can be told from one that left a record.
+    fn mark(&self, strays: &Strays) -> std::io::Result<()> {
+        store::prepare(&self.session.cache_dir)?;
+        let marker = self.session.marker(&self.target.address);
+        marker.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::write(&marker, postcard::to_stdvec(strays).unwrap_or_default())
+    }
+
+    /// What lay in the outputs before a run that left no record.
+    fn unfinished(&self) -> Option<Strays> {
+        let bytes = fs::read(self.session.marker(&self.target.address)).ok()?;
+        postcard::from_bytes(&bytes).ok()
+    }
+
+    /// Whether files lie in output directories, where forge never ran the target: a result may then be made of them,
+    /// as a virtual environment is of what is installed. What came later (bytecode, notes) is not its business.
+    fn lies_in_directories(&self, found: &Found) -> bool {
+        let outputs = &self.target.outputs;
+        let named = |path: &String| outputs.iter().any(|output| output.pattern == *path);
+        let mut files = found
+            .iter()
+            .filter(|(_, stat)| stat.kind() != FileKind::Directory);
+        files.any(|(path, _)| !named(path))
+    }
+
+    /// What lies in the outputs.
+    fn strays(&self) -> Result<Found, Fault> {
+        capture::scan(&self.session.ws.root, &self.target.outputs, false)
+            .map_err(|error| Fault::failed(error.to_string()))
+    }
+
+    /// After a hit: what a run that was ended left beside what belongs there.
+    pub(super) fn remove_leftovers(&self, manifest: &Manifest) -> usize {
+        match (self.unfinished(), self.strays()) {
+            (Some(known), Ok(found)) => self.remove_unknown(&found, &known, Some(manifest)),
+            _ => 0,
+        }
+    }
+
+    /// Removes what neither lay there before nor belongs there; never through a link.
+    fn remove_unknown(&self, found: &Found, known: &Strays, keep: Option<&Manifest>) -> usize {
+        let place = self.session.place();
+        let belongs = |path: &str| {
+            known.found.contains_key(path) || keep.is_some_and(|keep| keep.get(path).is_some())
+        };
+        // Backwards: what is in a directory before the directory, which goes only when it is empty.
+        let left = found.iter().rev();
+        let left = left.filter(|(path, _)| !belongs(path) && !place.leads_out(path));
+        let remove = |(path, stat): &(&String, &Stat)| {
+            let path = self.session.ws.root.join(path);
+            let removed = match stat.kind() {
+                FileKind::Directory => fs::remove_dir(path),
+                _ => fs::remove_file(path),
+            };
+            removed.is_ok()
+        };
+        left.filter(remove).count()
+    }
+
+    /// After success: outputs into the store, unless something makes the result doubtful.
+    pub(super) fn keep(
+        &self,
+        look: &Look,
+        strays: &Strays,
+        duration: Duration,
+        log: &[u8],
+    ) -> Result<Finished, Fault> {
+        let session = self.session;
+        let found = match capture::scan(&session.ws.root, &self.target.outputs, true) {
+            Ok(found) => capture::own(found, &strays.found, &self.target.outputs),
+            Err(error) => return Ok(self.words.finished(Outcome::Failed, error.to_string())),
+        };
+        let foreign = strays.foreign;
+        let store_it = session.uses_cache(self.target.id) && !foreign;
+        let kept = capture::capture(
+            &session.ws.root,
+            &found,
+            &session.index,
+            store_it.then_some(&session.blobs),
+        );
+        let (manifest, store_it) = match kept {
+            Ok(manifest) => (manifest, store_it),
+            Err(error @ (CaptureError::Missing(_) | CaptureError::Unstorable { .. })) => {
+                return Ok(self.words.finished(Outcome::Failed, error.to_string()));
+            }
+            Err(error) => {
+                self.warn(format!("its result isn't cached: {error}"), None);
+                let again = capture::capture(&session.ws.root, &found, &session.index, None);
+                (
+                    again.map_err(|error| Fault::failed(error.to_string()))?,
+                    false,
+                )
+            }
+        };
+        let manifest = Arc::new(manifest);
+        let outputs = manifest.digest();
+        session.set_done(
+            self.target.id,
+            Done {
+                outputs,
+                manifest: Arc::clone(&manifest),
+            },
+        );
+        let mut finished = self.words.finished(Outcome::Ran, "");
+        // What always runs keeps nothing that could be doubtful.
+        let doubtful = self.target.cache && !self.held(look);
+        if session.options.no_cache || doubtful {
+            return Ok(finished);
+        }
+        if foreign && self.target.cache {
+            self.warn_of_foreign(&strays.first_file());
+        }
+        finished.flaky = self.record(
+            look,
+            &manifest,
+            Kept {
+                outputs,
+                duration,
+                log,
+                store_it,
+                foreign,
+            },
+        );
+        Ok(finished)
+    }
+
+    fn warn_of_foreign(&self, first: &str) {
+        let address = &self.target.address;
+        let outputs: Vec<&str> = self
+            .target
+            .outputs
+            .iter()
+            .map(|output| output.pattern.as_str())
+            .collect();
+        let outputs = outputs.join(" and ");
+        self.warn(
+            format!("{first} was there before forge ran this target"),
+            Some(format!(
+                "the result is kept here but not cached, since it may be made of what was there; to have it cached, \
+                 remove {outputs} and run {address} again"
+            )),
+        );
+    }
+
+    /// Whether everything that the key was made of is still what it was: what was made of anything else isn't its result.
+    fn held(&self, look: &Look) -> bool {
+        let (what, help) = match self.moved(look) {
+            Ok(None) => return true,
+            Ok(Some(moved)) => moved,
+            Err(fault) => (fault.message, None),
+        };
+        self.warn(format!("{what}, so its result isn't cached"), help);
+        false
+    }
+
+    /// What changed since the key was made, and what to do about it.
+    fn moved(&self, look: &Look) -> Result<Option<(String, Option<String>)>, Fault> {
+        let session = self.session;
+        let inputs = session.inputs(self.target, None)?;
+        if let Some(path) = first_difference(&look.inputs, &inputs) {
+            let help = format!(
+                "if {} itself writes it, name it in outputs or exclude it from inputs",
+                self.target.address
+            );
+            return Ok(Some((
+                format!("its input {path} changed while it ran"),
+                Some(help),
+            )));
+        }
+        if let Some(what) = session.outdated(self.target, &inputs, &look.preimage)? {
+            return Ok(Some((format!("{what} while it ran"), None)));
+        }
+        for need in graph::leaf_needs(&session.ws, self.target.id) {
+            let done = session.outputs_of(need);
+            let intact = |done: Done| session.place().is_intact(&done.manifest);
+            if !done.map_or(Ok(true), intact).map_err(InputError::from)? {
+                let address = &session.ws.target(need).address;
+                let what = format!("outputs of {address}, which it needs, changed while it ran");
+                return Ok(Some((what, None)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Writes the record; whether the action had failed before under the same key.
+    fn record(&self, look: &Look, manifest: &Arc<Manifest>, kept: Kept) -> bool {
+        let session = self.session;
+        let address = &self.target.address;
+        let blobs = || -> std::io::Result<State> {
+            let bytes = postcard::to_stdvec(&**manifest).map_err(std::io::Error::other)?;
+            Ok(State {
+                key: look.key,
+                manifest: session.blobs.put(&bytes)?,
+                outputs: kept.outputs,
+                log: session.blobs.put(kept.log)?,
+                preimage: session.blobs.put(look.preimage.bytes())?,
+                duration_ms: u64::try_from(kept.duration.as_millis()).unwrap_or(u64::MAX),
+                foreign: kept.foreign,
+            })
+        };
+        let state = match blobs() {
+            Ok(state) => state,
+            Err(error) => {
+                self.warn(
+                    format!("its result isn't cached: the cache can't be written ({error})"),
+                    None,
+                );
+                return false;
+            }
+        };
+        let record = Record {
+            manifest: state.manifest,
+            outputs: state.outputs,
+            log: state.log,
+            preimage: state.preimage,
+            duration_ms: state.duration_ms,
+            used: store::now(),
+            size: manifest.size() + kept.log.len() as u64,
+        };
+        let flaky = session.store.failures(&look.key) > 0;
+        session.outdate_snapshot();
+        session.store.put(&Batch {
+            results: kept
+                .store_it
+                .then_some((look.key, record))
+                .into_iter()
+                .collect(),
+            states: vec![(address.to_string(), state.clone())],
+            failures: flaky.then_some((look.key, false)).into_iter().collect(),
+            ..Batch::default()
+        });
+        session.keep_manifest(state.manifest, Arc::clone(manifest));
+        session.set_state(address, state);
+        let _ = fs::remove_file(session.marker(address));
+        flaky
+    }
+}
+
+/// What lay in a target's outputs before it ran.
+#[derive(Default, Serialize, Deserialize)]
+pub(super) struct Strays {
+    found: Found,
+    /// See [`State::foreign`].
+    foreign: bool,
+}
+
+impl Strays {
+    fn first_file(&self) -> &str {
+        let mut found = self.found.iter();
+        let file = found.find(|(_, stat)| stat.kind() != FileKind::Directory);
+        file.map_or("an output", |(path, _)| path)
+    }
+}
+
+/// What a success leaves beside its outputs.
+struct Kept<'a> {
+    outputs: Digest,
+    duration: Duration,
+    log: &'a [u8],
+    store_it: bool,
+    foreign: bool,
+}
+
+/// A path that isn't what it was.
+fn first_difference(before: &Inputs, after: &Inputs) -> Option<String> {
+    if before == after {
+        return None;
+    }
+    let old: HashMap<_, _> = before.files.iter().map(|file| (&file.name, file)).collect();
+    let new: HashMap<_, _> = after.files.iter().map(|file| (&file.name, file)).collect();
+    let changed = after
+        .files
+        .iter()
+        .find(|file| old.get(&file.name) != Some(file));
+    let gone = before
+        .files
+        .iter()
+        .find(|file| !new.contains_key(&file.name));
+    let file = changed.or(gone).map(|file| file.name.clone());
+    let link = || {
+        after
+            .links
+            .iter()
+            .chain(&before.links)
+            .find(|link| !(before.links.contains(link) && after.links.contains(link)))
+    };
+    Some(
+        file.or_else(|| link().map(|link| link.0.clone()))
+            .unwrap_or_else(|| "(a missing one)".into()),
+    )
+}
