@@ -49,7 +49,7 @@ fn an_unreadable_input_fails_its_target_alone() {
     workspace.write("secret.txt", "x");
     std::fs::set_permissions(
         workspace.path("secret.txt"),
-        std::fs::Permissions::from_mode(0),
+        std::fs::Permissions::from_mode(0o000),
     )
     .expect("permissions");
     let mut command = workspace.command(&["a", "b", "-k", "--json"]);

@@ -134,7 +134,7 @@ impl<'a> Coordinator<'a> {
             if self.hands.is_none() {
                 self.heed_interruption();
             }
-            match self.scheduler.next() {
+            match self.scheduler.step() {
                 Some(Step::Look(number)) => self.look(number),
                 Some(Step::Skip(number, reason)) => self.skip(number, &reason),
                 Some(Step::Start(number)) => self.dispatch(number),

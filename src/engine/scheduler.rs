@@ -1,6 +1,6 @@
 //! Which target may go on, decided from nothing but the graph and what has ended.
 //!
-//! No threads, no clocks, no targets: nodes are numbers. The coordinator asks [`Scheduler::next`] until there is
+//! No threads, no clocks, no targets: nodes are numbers. The coordinator asks [`Scheduler::step`] until there is
 //! nothing to do, and tells [`Scheduler::finish`] what became of each. The states of a node are drawn
 //! in `docs/design.md`.
 
@@ -113,7 +113,7 @@ impl Scheduler {
     }
 
     /// What can be done now; none until something that was handed out ends.
-    pub fn next(&mut self) -> Option<Step> {
+    pub fn step(&mut self) -> Option<Step> {
         if let Some(number) = self.ready.pop_first() {
             if let Some(reason) = self.reason_to_skip(number) {
                 return Some(Step::Skip(number, reason));
@@ -290,7 +290,7 @@ mod tests {
         let (mut started, mut running, mut pick) =
             (Vec::new(), Vec::<usize>::new(), picks.iter().cycle());
         while !scheduler.is_done() {
-            match scheduler.next() {
+            match scheduler.step() {
                 Some(Step::Look(number)) if world.nodes[number].group => {
                     outcomes[number] = Some(Outcome::Fresh);
                     scheduler.finish(number, Outcome::Fresh);
