@@ -1,6 +1,6 @@
 //! Which target may go on, decided from nothing but the graph and what has ended.
 //!
-//! No threads, no clocks, no targets: nodes are numbers. The coordinator asks [`Scheduler::next`] until there is
+//! No threads, no clocks, no targets: nodes are numbers. The coordinator asks [`Scheduler::step`] until there is
 //! nothing to do, and tells [`Scheduler::finish`] what became of each. The states of a node are drawn
 //! in `docs/design.md`.
 
