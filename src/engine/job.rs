@@ -16,7 +16,7 @@ use crossbeam_channel::Sender;
 use crate::cache::digest::Digest;
 use crate::cache::store::{self, Batch, Record, State};
 use crate::exec::process::{self, Exit, Handle, Output, Spec};
-use crate::exec::service::{Endpoint, Services};
+use crate::exec::service::{Endpoint, ServiceError, Services};
 use crate::pipeline::model::{ServiceId, Target, TargetId};
 
 use super::environment::Declared;
@@ -293,39 +293,46 @@ impl<'a> Job<'a> {
         }
     }
 
+    /// All at once: none knows of another.
     fn start_services(&self) -> Result<HashMap<ServiceId, Endpoint>, Stopped> {
+        let acquire = |id: &ServiceId| self.shared.services.acquire(id.0 as usize, self.cancel());
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let services = self.target.services.iter();
+            let starting: Vec<_> = services
+                .map(|id| (*id, scope.spawn(move || acquire(id))))
+                .collect();
+            starting
+                .into_iter()
+                .map(|(id, thread)| (id, thread.join()))
+                .collect()
+        });
         let mut endpoints = HashMap::new();
-        for id in &self.target.services {
-            match self.shared.services.acquire(id.0 as usize, self.cancel()) {
-                Ok(endpoint) => {
-                    self.session.learn_images_of(*id);
-                    endpoints.insert(*id, endpoint);
+        for (id, answer) in answers {
+            match answer {
+                Ok(Ok(endpoint)) => {
+                    self.session.learn_images_of(id);
+                    endpoints.insert(id, endpoint);
                 }
-                Err(error) if error.is_cancelled() || self.is_cancelled() => {
+                Ok(Err(error)) if error.is_cancelled() || self.is_cancelled() => {
                     return Err(Stopped::Cancelled);
                 }
-                Err(error) => {
-                    let name: Arc<str> = self.session.ws.service(*id).name.as_str().into();
-                    let log = if error.log.is_empty() {
-                        Vec::new()
-                    } else {
-                        vec![(name, error.log.into())]
-                    };
-                    let exit_with = if error.cause == crate::exec::service::Cause::Missing {
-                        3
-                    } else {
-                        1
-                    };
-                    let fault = Fault {
-                        message: error.message,
-                        help: error.help,
-                        exit_with,
-                    };
-                    return Err(Stopped::Failed(fault, log));
-                }
+                Ok(Err(error)) => return Err(self.without_service(id, error)),
+                Err(panic) => std::panic::resume_unwind(panic),
             }
         }
         Ok(endpoints)
+    }
+
+    fn without_service(&self, id: ServiceId, error: ServiceError) -> Stopped {
+        let name: Arc<str> = self.session.ws.service(id).name.as_str().into();
+        let exit_with = if error.is_missing() { 3 } else { 1 };
+        let log = (!error.log.is_empty()).then(|| (name, error.log.into()));
+        let fault = Fault {
+            message: error.message,
+            help: error.help,
+            exit_with,
+        };
+        Stopped::Failed(fault, log.into_iter().collect())
     }
 
     fn service_logs(&self) -> Vec<(Arc<str>, Arc<[u8]>)> {

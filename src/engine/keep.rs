@@ -168,7 +168,7 @@ impl Job<'_> {
             return Ok(finished);
         }
         if foreign && self.target.cache {
-            self.warn_of_foreign(&strays.first_file());
+            self.warn_of_foreign(strays.first_file());
         }
         finished.flaky = self.record(
             look,
