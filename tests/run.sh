@@ -14,6 +14,9 @@ status=0
 images=
 log=
 
+# The process id of the engine that tests/setup.sh started last.
+engine() { cat "${FORGE_TESTBED:-/var/tmp/forge-testbed}/dockerd.pid" 2>/dev/null; }
+
 say() { printf '\n== %s\n' "$*"; }
 
 finish() {
@@ -24,7 +27,7 @@ finish() {
         wait "$images" 2>/dev/null
     fi
     [ -z "$log" ] || rm -f "$log"
-    [ "$engine" = theirs ] || bash tests/setup.sh down
+    [ "$(engine)" = "$engine_before" ] || bash tests/setup.sh down
     exit "$code"
 }
 
@@ -60,12 +63,11 @@ images_ready() {
     return $code
 }
 
-engine=theirs
 exec </dev/null
 find_cargo
 
 say 'setup'
-timeout 10 docker version --format '{{.Server.Version}}' >/dev/null 2>&1 || engine=ours
+engine_before=$(engine)
 trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
