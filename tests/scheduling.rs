@@ -386,6 +386,15 @@ fn retries_are_recorded_and_a_late_success_is_flaky() {
 }
 
 #[test]
+fn an_attempt_finds_nothing_of_what_the_one_before_made() {
+    let workspace = Workspace::new(
+        "[target.gen]\ninputs = []\noutputs = [\"out\"]\nretries = 1\nrun = \"mkdir -p out; test -e luck || { touch luck out/half; exit 1; }; touch out/whole\"\n",
+    );
+    workspace.forge(&["gen"]).code(0).says("flaky");
+    assert!(workspace.path("out/whole").exists() && !workspace.path("out/half").exists());
+}
+
+#[test]
 fn a_failure_and_then_a_success_under_one_key_is_flaky_and_said_so() {
     let workspace = Workspace::new("[target.test]\ninputs = []\nrun = \"test -e luck\"\n");
     workspace.forge(&["test"]).code(1).says_not("flaky");

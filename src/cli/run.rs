@@ -115,6 +115,12 @@ pub fn prepare(
     interrupted: Option<&Arc<AtomicBool>>,
 ) -> Result<Option<(Arc<Session>, Plan)>, Ended> {
     let options = &context.options;
+    if place.workspace.cache.remote.is_some() {
+        let _ = writeln!(
+            std::io::stderr(),
+            "! [cache] remote: this version has no remote cache yet; the local one is used"
+        );
+    }
     let mut selected = context.select(place, &words.targets)?;
     if let Some(affected) = since::affected(context, place)? {
         selected.retain(|id| affected.contains(&place.workspace.target(*id).project));

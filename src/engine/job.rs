@@ -382,6 +382,8 @@ impl<'a> Job<'a> {
                         reason: reason.clone(),
                     });
                     self.remember_failure(&look.key);
+                    // What it made on the way is nobody's.
+                    self.clear_outputs(None)?;
                     attempt += 1;
                 }
                 _ => return Ok((end, attempt)),
