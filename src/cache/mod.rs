@@ -8,6 +8,7 @@ pub mod blobs;
 pub mod capture;
 pub mod digest;
 pub mod gitindex;
+mod ignored;
 pub mod index;
 pub mod inputs;
 pub mod key;

@@ -4,19 +4,16 @@
 //! that git doesn't ignore. Knows nothing of targets: which files are whose inputs is
 //! [`super::inputs`]'s question, what they hold [`super::index`]'s.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use ignore::Match;
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use rayon::prelude::*;
 use walkdir::WalkDir;
 
-use super::gitindex::{self, Tracked};
+use super::ignored::{Ignores, Rules};
 use super::stat::Stat;
 
 /// So many directories of a level are listed by one thread: below that, starting others costs more than they save.
@@ -52,30 +49,9 @@ impl Tree {
 /// Lists directories as git sees them.
 pub struct Walker {
     root: PathBuf,
-    repository: Option<Repository>,
+    ignores: Ignores,
     /// Paths that are never listed: the cache directory, what targets make.
     skip: Vec<Box<str>>,
-    /// The rules that hold at the workspace's root.
-    rules: Option<Arc<Rules>>,
-    tracked: OnceLock<Tracked>,
-}
-
-struct Repository {
-    /// The workspace's directory relative to the repository's top, with a `/` at its end; empty at the top.
-    prefix: String,
-    top: PathBuf,
-    /// Where `index` lies: differs per worktree.
-    git_dir: PathBuf,
-    /// Where `info/exclude` lies.
-    common_dir: PathBuf,
-}
-
-/// The ignore file of a directory and, below it in rank, those of the directories above.
-struct Rules {
-    /// None inside an ignored directory that holds tracked files: all the others in it are ignored, and git lets
-    /// no ignore file in there say otherwise.
-    file: Option<Gitignore>,
-    above: Option<Arc<Rules>>,
 }
 
 impl Walker {
@@ -83,15 +59,11 @@ impl Walker {
     pub fn new(root: &Path, skip: impl IntoIterator<Item = String>) -> Self {
         let mut skip: Vec<Box<str>> = skip.into_iter().map(String::into_boxed_str).collect();
         skip.sort_unstable();
-        let mut walker = Self {
+        Self {
             root: root.to_path_buf(),
-            repository: Repository::find(root),
+            ignores: Ignores::new(root),
             skip,
-            rules: None,
-            tracked: OnceLock::new(),
-        };
-        walker.rules = walker.rules_above();
-        walker
+        }
     }
 
     /// Everything below the given directories. Those that don't exist are left out.
@@ -127,7 +99,7 @@ impl Walker {
                 };
                 for name in &listing.directories {
                     let child = join(&path, name);
-                    let rules = self.inside(&child, &rules);
+                    let rules = self.ignores.inside(&child, &rules);
                     below.push((child.into_boxed_str(), rules));
                 }
                 tree.directories.insert(path, listing);
@@ -142,23 +114,26 @@ impl Walker {
         let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
         match self.rules_at(parent) {
             None => true,
-            Some(rules) if parent.is_empty() => self.ignored(&rules, path, false),
-            Some(rules) => self.ignored(&self.with_file_of(parent, rules), path, false),
+            Some(rules) if parent.is_empty() => self.ignores.ignored(&rules, path, false),
+            Some(rules) => {
+                self.ignores
+                    .ignored(&self.ignores.with_file_of(parent, rules), path, false)
+            }
         }
     }
 
     /// The rules that hold inside a directory; none if it is ignored itself or lies in one that is.
     fn rules_at(&self, directory: &str) -> Option<Option<Arc<Rules>>> {
-        let mut rules = self.rules.clone();
+        let mut rules = self.ignores.rules.clone();
         let mut path = String::new();
         for name in directory.split('/').filter(|name| !name.is_empty()) {
             path = join(&path, name);
-            if name == ".git" || self.skips(&path) || self.ignored(&rules, &path, true) {
+            if name == ".git" || self.skips(&path) || self.ignores.ignored(&rules, &path, true) {
                 return None;
             }
-            rules = self.inside(&path, &rules);
+            rules = self.ignores.inside(&path, &rules);
             if path != directory {
-                rules = self.with_file_of(&path, rules);
+                rules = self.ignores.with_file_of(&path, rules);
             }
         }
         Some(rules)
@@ -183,7 +158,7 @@ impl Walker {
                 .iter()
                 .any(|entry| entry.file_name() == ".gitignore");
         let rules = if has_rules {
-            self.with_file_of(path, above.clone())
+            self.ignores.with_file_of(path, above.clone())
         } else {
             above.clone()
         };
@@ -234,7 +209,10 @@ impl Walker {
     ) -> io::Result<()> {
         let name = entry.file_name().to_string_lossy().into_owned();
         let is_directory = entry.file_type()?.is_dir();
-        if self.ignored(rules, &join(parent, &name), is_directory) {
+        if self
+            .ignores
+            .ignored(rules, &join(parent, &name), is_directory)
+        {
             return Ok(());
         }
         if is_directory {
@@ -254,7 +232,7 @@ impl Walker {
     }
 
     fn leaves_out(&self, path: &str, rules: &Option<Arc<Rules>>, is_directory: bool) -> bool {
-        self.skips(path) || self.ignored(rules, path, is_directory)
+        self.skips(path) || self.ignores.ignored(rules, path, is_directory)
     }
 
     fn skips(&self, path: &str) -> bool {
@@ -262,126 +240,6 @@ impl Walker {
             .binary_search_by(|probe| (**probe).cmp(path))
             .is_ok()
     }
-
-    fn ignored(&self, rules: &Option<Arc<Rules>>, path: &str, is_directory: bool) -> bool {
-        self.matched(rules, path, is_directory) && !self.is_tracked(path, is_directory)
-    }
-
-    /// Whether the rules name the path, tracked or not.
-    fn matched(&self, rules: &Option<Arc<Rules>>, path: &str, is_directory: bool) -> bool {
-        if rules.is_none() {
-            return false;
-        }
-        is_ignored_by(rules, &self.in_repository(path), is_directory)
-    }
-
-    /// The rules inside a listed directory, its own ignore file aside.
-    fn inside(&self, directory: &str, rules: &Option<Arc<Rules>>) -> Option<Arc<Rules>> {
-        // Before the tracked paths were asked for, nothing ignored can have been listed.
-        if self.tracked.get().is_some() && self.matched(rules, directory, true) {
-            return Some(Arc::new(Rules {
-                file: None,
-                above: None,
-            }));
-        }
-        rules.clone()
-    }
-
-    fn is_tracked(&self, path: &str, is_directory: bool) -> bool {
-        let Some(repository) = &self.repository else {
-            return false;
-        };
-        let tracked = self.tracked.get_or_init(|| repository.tracked());
-        let path = self.in_repository(path);
-        if is_directory {
-            tracked.any_below(&path)
-        } else {
-            tracked.contains(&path)
-        }
-    }
-
-    fn in_repository(&self, path: &str) -> String {
-        let prefix = self
-            .repository
-            .as_ref()
-            .map_or("", |repository| &repository.prefix);
-        format!("{prefix}{path}")
-    }
-
-    /// `core.excludesFile`, `info/exclude`, and the ignore files from the repository's top to the workspace's root.
-    fn rules_above(&self) -> Option<Arc<Rules>> {
-        let mut rules = global_rules();
-        let Some(repository) = &self.repository else {
-            return self.with_file_of("", rules);
-        };
-        rules = add(rules, "", &repository.common_dir.join("info/exclude"));
-        let mut path = String::new();
-        rules = add(rules, &path, &repository.top.join(".gitignore"));
-        for name in repository.prefix.split('/').filter(|name| !name.is_empty()) {
-            path = join(&path, name);
-            if is_ignored_by(&rules, &path, true) {
-                // The repository around ignores the workspace as a whole: its rules aren't the workspace's.
-                return self.with_file_of("", None);
-            }
-            rules = add(rules, &path, &repository.top.join(&path).join(".gitignore"));
-        }
-        rules
-    }
-
-    /// Adds the ignore file of a directory of the workspace, if it has one.
-    fn with_file_of(&self, directory: &str, above: Option<Arc<Rules>>) -> Option<Arc<Rules>> {
-        let file = self.root.join(directory).join(".gitignore");
-        add(
-            above,
-            self.in_repository(directory).trim_end_matches('/'),
-            &file,
-        )
-    }
-}
-
-/// Whether rules ignore a path of the repository, whether it is tracked or not; the innermost that names it decides.
-fn is_ignored_by(rules: &Option<Arc<Rules>>, path: &str, is_directory: bool) -> bool {
-    let mut next = rules;
-    while let Some(rules) = next {
-        match rules
-            .file
-            .as_ref()
-            .map(|file| file.matched(path, is_directory))
-        {
-            Some(Match::Ignore(_)) | None => return true,
-            Some(Match::Whitelist(_)) => return false,
-            Some(Match::None) => next = &rules.above,
-        }
-    }
-    false
-}
-
-/// What `core.excludesFile` names, or git's default for it. The configuration is only looked through properly where it
-/// speaks of one.
-fn global_rules() -> Option<Arc<Rules>> {
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    let config = std::env::var_os("XDG_CONFIG_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(home.as_ref()?.join(".config")));
-    let git = config.map(|config| config.join("git"));
-    let files = [
-        home.map(|home| home.join(".gitconfig")),
-        git.as_ref().map(|git| git.join("config")),
-    ];
-    let names_one = |file: &Option<PathBuf>| {
-        let text = file.as_ref().and_then(|file| fs::read_to_string(file).ok());
-        text.is_some_and(|text| text.to_ascii_lowercase().contains("excludesfile"))
-    };
-    if files.iter().any(names_one) {
-        let (global, _) = GitignoreBuilder::new("").build_global();
-        return (!global.is_empty()).then(|| {
-            Arc::new(Rules {
-                file: Some(global),
-                above: None,
-            })
-        });
-    }
-    add(None, "", &git?.join("ignore"))
 }
 
 struct Listed {
@@ -390,88 +248,17 @@ struct Listed {
     rules: Option<Arc<Rules>>,
 }
 
-impl Repository {
-    fn find(root: &Path) -> Option<Self> {
-        let top = root
-            .ancestors()
-            .find(|directory| directory.join(".git").exists())?;
-        let prefix = root.strip_prefix(top).ok()?.to_str()?;
-        let git_dir = git_dir(&top.join(".git"))?;
-        let common_dir = match fs::read_to_string(git_dir.join("commondir")) {
-            Ok(relative) => git_dir.join(relative.trim_end()),
-            Err(_) => git_dir.clone(),
-        };
-        Some(Self {
-            prefix: if prefix.is_empty() {
-                String::new()
-            } else {
-                format!("{prefix}/")
-            },
-            top: top.to_path_buf(),
-            git_dir,
-            common_dir,
-        })
-    }
-
-    /// From the index file, or from git where the file is of a kind that isn't read here.
-    fn tracked(&self) -> Tracked {
-        let bytes = match fs::read(self.git_dir.join("index")) {
-            Ok(bytes) => bytes,
-            Err(_) => return Tracked::new(Vec::new()),
-        };
-        gitindex::parse(&bytes).unwrap_or_else(|| {
-            let listed = Command::new("git")
-                .current_dir(&self.top)
-                .args(["ls-files", "-z"])
-                .output();
-            let bytes = listed.map(|output| output.stdout).unwrap_or_default();
-            let names = bytes
-                .split(|&byte| byte == 0)
-                .filter(|name| !name.is_empty());
-            Tracked::new(names.map(Box::from).collect())
-        })
-    }
-}
-
-/// `.git` is a directory, or (in a worktree or submodule) a file that names one.
-fn git_dir(dot_git: &Path) -> Option<PathBuf> {
-    if dot_git.is_dir() {
-        return Some(dot_git.to_path_buf());
-    }
-    let text = fs::read_to_string(dot_git).ok()?;
-    let named = text.strip_prefix("gitdir:")?.trim();
-    Some(dot_git.parent()?.join(named))
-}
-
-fn add(above: Option<Arc<Rules>>, directory: &str, file: &Path) -> Option<Arc<Rules>> {
-    let Ok(text) = fs::read_to_string(file) else {
-        return above;
-    };
-    let mut builder = GitignoreBuilder::new(directory);
-    for line in text.lines() {
-        // A line that git couldn't read either has no effect.
-        let _ = builder.add_line(None, line);
-    }
-    match builder.build() {
-        Ok(file) if !file.is_empty() => Some(Arc::new(Rules {
-            file: Some(file),
-            above,
-        })),
-        _ => above,
-    }
-}
-
 /// Of nested directories only the outermost.
 fn outermost(bases: &[String]) -> Vec<String> {
-    let mut sorted: Vec<&String> = bases.iter().collect();
-    sorted.sort_unstable();
-    let mut kept: Vec<String> = Vec::new();
-    for base in sorted {
-        if !kept.iter().any(|outer| is_within(base, outer)) {
-            kept.push(base.clone());
-        }
-    }
-    kept
+    let all: BTreeSet<&str> = bases.iter().map(String::as_str).collect();
+    let is_inner = |base: &str| {
+        let above = base.match_indices('/').map(|(at, _)| &base[..at]);
+        (!base.is_empty() && all.contains("")) || above.into_iter().any(|above| all.contains(above))
+    };
+    all.iter()
+        .filter(|base| !is_inner(base))
+        .map(|base| (*base).to_owned())
+        .collect()
 }
 
 /// Whether `path` is `directory` or lies below it; everything lies below the empty path.
@@ -503,6 +290,7 @@ pub fn with_path(error: io::Error, path: &Path) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::process::Command;
 
     fn files(tree: &Tree, directory: &str, found: &mut Vec<String>) {
         let Some(listing) = tree.directory(directory) else {
