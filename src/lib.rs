@@ -3,7 +3,8 @@
 //! What lives where, in the order in which data goes through: [`pipeline`] reads `Pipeline.toml`,
 //! [`graph`] says what needs what, [`engine`] runs targets through [`cache`] and [`exec`] and tells
 //! what happens as events, which [`report`] shows and [`history`] keeps. [`init`] proposes a first
-//! `Pipeline.toml`. [`cli`] holds a file for each command. `docs/design.md` has the pictures.
+//! `Pipeline.toml`. [`units`] writes durations. [`cli`] holds a file for each command. `docs/design.md`
+//! has the pictures; `tests/house.rs` holds who may know whom.
 
 pub mod cache;
 pub mod cli;
@@ -11,6 +12,8 @@ pub mod engine;
 pub mod exec;
 pub mod graph;
 pub mod history;
+pub mod image;
 pub mod init;
 pub mod pipeline;
 pub mod report;
+pub mod units;

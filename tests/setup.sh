@@ -2,7 +2,8 @@
 # Gets a machine ready for forge's tests, and leaves it alone where it already is.
 #
 #   tests/setup.sh            the programs, a Docker engine, the small images (the same as `up`)
-#   tests/setup.sh images     `up`, and the images that need a Debian base: postgres:15 redis:7 python:3.11-slim
+#   tests/setup.sh services   `up`, and the images of services, which need a Debian base: postgres:15 redis:7
+#   tests/setup.sh images     `services`, and python:3.11-slim
 #   tests/setup.sh registry   `up`, and a registry on 127.0.0.1 for the user AWS
 #   tests/setup.sh down       ends what it started itself, by process id
 #
@@ -69,6 +70,7 @@ missing_packages() {
     has redis-server || echo redis-server
     has ninja || echo ninja-build
     has git || echo git
+    has cc || echo gcc libc6-dev
     has_venv || echo python3 python3-venv
     has perl || echo perl-base
     [ -s /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
@@ -188,9 +190,13 @@ heavy_image() {
     stand_in "$image" "$folder" "$extra"
 }
 
-heavy_images() {
+service_images() {
     heavy_image redis:7 redis
     heavy_image postgres:15 postgres
+}
+
+heavy_images() {
+    service_images
     heavy_image python:3.11-slim python /etc/ssl/certs/ca-certificates.crt
 }
 
@@ -264,6 +270,7 @@ main() {
     flock 9
     case ${1:-up} in
     up) up && environment ;;
+    services) up && service_images && environment ;;
     images) up && heavy_images && environment ;;
     registry) up && environment && registry ;;
     down)

@@ -3,11 +3,14 @@
 //! Files come in and go out by reflink where the file system can, else by copy, never by hard link: an edit of
 //! a restored file must not reach the store. What comes out is verified against its name.
 
-use std::fs::{self, File, Permissions};
+use std::collections::HashMap;
+use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use super::digest::Digest;
 use super::index::open_regular;
@@ -16,12 +19,15 @@ use super::index::open_regular;
 #[derive(Clone, Debug)]
 pub struct Blobs {
     root: PathBuf,
+    /// Bytes that came in since they were last asked for.
+    grown: Arc<AtomicU64>,
 }
 
 impl Blobs {
     pub fn new(cache_dir: &Path) -> Self {
         Self {
             root: cache_dir.join("blobs"),
+            grown: Arc::default(),
         }
     }
 
@@ -44,6 +50,7 @@ impl Blobs {
             let staged = self.stage()?;
             fs::write(&staged.path, bytes)?;
             staged.keep(&self.path(&digest))?;
+            self.grow(bytes.len() as u64);
         }
         Ok(digest)
     }
@@ -57,7 +64,11 @@ impl Blobs {
         let staged = self.stage()?;
         let (digest, size) = copy(path, source, &staged.path)?;
         // Also where there is one: it may be damaged, and this one isn't.
+        let new = !self.contains(&digest);
         staged.keep(&self.path(&digest))?;
+        if new {
+            self.grow(size);
+        }
         Ok((digest, size))
     }
 
@@ -92,6 +103,82 @@ impl Blobs {
 
     pub fn remove(&self, digest: &Digest) {
         let _ = fs::remove_file(self.path(digest));
+    }
+
+    /// The bytes of a small blob if it is undamaged; changes nothing if it isn't.
+    pub fn peek(&self, digest: &Digest) -> Option<Vec<u8>> {
+        let bytes = fs::read(self.path(digest)).ok()?;
+        (Digest::of(&bytes) == *digest).then_some(bytes)
+    }
+
+    /// Whether a blob is what its name says.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn is_sound(&self, digest: &Digest) -> io::Result<bool> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(open_regular(&self.path(digest))?)?;
+        Ok(Digest::from(hasher.finalize()) == *digest)
+    }
+
+    /// All blobs there are. Files with other names are nobody's, and passed over.
+    ///
+    /// # Errors
+    /// A directory can't be read.
+    pub fn all(&self) -> io::Result<HashMap<Digest, Metadata>> {
+        let mut all = HashMap::new();
+        let walk = walkdir::WalkDir::new(&self.root).min_depth(2).max_depth(2);
+        for entry in walk {
+            let entry = match entry.map_err(io::Error::from) {
+                Ok(entry) => entry,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            let parent = entry.path().parent().and_then(Path::file_name);
+            let (Some(start), Some(rest)) =
+                (parent.and_then(|p| p.to_str()), entry.file_name().to_str())
+            else {
+                continue;
+            };
+            // Gone since the directory was read: then it isn't there.
+            if let (Some(digest), Ok(metadata)) = (
+                Digest::from_hex(&format!("{start}{rest}")),
+                entry.metadata(),
+            ) {
+                all.insert(digest, metadata);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Removes what processes that were killed left half written, if it is older than `age`.
+    pub fn remove_staged(&self, age: Duration) {
+        let entries = fs::read_dir(self.root.join("tmp"));
+        for entry in entries.into_iter().flatten().flatten() {
+            let written = entry.metadata().and_then(|metadata| metadata.modified());
+            let old = written.is_ok_and(|then| {
+                SystemTime::now()
+                    .duration_since(then)
+                    .is_ok_and(|found| found > age)
+            });
+            if old {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    /// Bytes that came in since this was last called.
+    pub fn take_grown(&self) -> u64 {
+        self.grown.swap(0, Ordering::Relaxed)
+    }
+
+    /// Whether anything came in since then.
+    pub fn has_grown(&self) -> bool {
+        self.grown.load(Ordering::Relaxed) > 0
+    }
+
+    fn grow(&self, bytes: u64) {
+        self.grown.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// A new file's path in the store's own directory, so that it can be renamed into place.

@@ -2,7 +2,7 @@
 //!
 //! [`walk`] lists what is on disk, [`index`] answers digests from stats, [`key`] makes the action key,
 //! [`store`] holds the records and [`blobs`] the contents, [`capture`] and [`restore`] move outputs in and out,
-//! [`snapshot`] answers a run with nothing to do. Knows nothing of processes or of the screen.
+//! [`snapshot`] answers a run with nothing to do, [`prune`] and [`upkeep`] keep the store within its limit. Knows nothing of processes or of the screen.
 
 pub mod blobs;
 pub mod capture;
@@ -12,10 +12,13 @@ pub mod index;
 pub mod inputs;
 pub mod key;
 pub mod manifest;
+mod packed;
+pub mod prune;
 pub mod restore;
 pub mod snapshot;
 pub mod stat;
 pub mod store;
+pub mod upkeep;
 pub mod walk;
 
 use std::sync::OnceLock;

@@ -3,7 +3,9 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::packed;
 
 /// What kind of thing a path is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +19,7 @@ pub enum Kind {
 
 /// The fields that change when a file does. Two equal ones mean the same content only with the rule that
 /// [`super::index`] keeps for files that changed a moment ago.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
     pub dev: u64,
     pub ino: u64,
@@ -48,6 +50,47 @@ impl Stat {
     /// The later of the two times: what a later change can't be older than.
     pub fn newest(&self) -> i64 {
         self.mtime.max(self.ctime)
+    }
+}
+
+/// Bytes of a packed [`Stat`].
+const PACKED: usize = 44;
+
+impl Serialize for Stat {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut bytes = [0; PACKED];
+        let numbers = [
+            self.dev,
+            self.ino,
+            self.size,
+            self.mtime as u64,
+            self.ctime as u64,
+        ];
+        for (to, number) in bytes.chunks_exact_mut(8).zip(numbers) {
+            to.copy_from_slice(&number.to_le_bytes());
+        }
+        bytes[40..].copy_from_slice(&self.mode.to_le_bytes());
+        serializer.serialize_bytes(&bytes)
+    }
+}
+
+impl<'de> Deserialize<'de> for Stat {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes: [u8; PACKED] = packed::array(deserializer)?;
+        let number = |at: usize| {
+            let mut number = [0; 8];
+            number.copy_from_slice(&bytes[at * 8..at * 8 + 8]);
+            u64::from_le_bytes(number)
+        };
+        let mode = u32::from_le_bytes([bytes[40], bytes[41], bytes[42], bytes[43]]);
+        Ok(Self {
+            dev: number(0),
+            ino: number(1),
+            mode,
+            size: number(2),
+            mtime: number(3) as i64,
+            ctime: number(4) as i64,
+        })
     }
 }
 

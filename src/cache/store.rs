@@ -20,7 +20,9 @@ use super::digest::Digest;
 use super::index::Directory;
 
 /// Of every value; others aren't read.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Where the default tree keeps [`Store::total`].
+const TOTAL: &[u8] = b"bytes of blobs";
 /// How long sled's own lock may outlive the process or the handle that held it.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -55,6 +57,12 @@ pub struct State {
     pub foreign: bool,
 }
 
+/// What names blobs.
+pub struct Contents {
+    pub results: Vec<(Digest, Record)>,
+    pub states: Vec<State>,
+}
+
 /// What to write at once.
 #[derive(Default)]
 pub struct Batch {
@@ -65,6 +73,8 @@ pub struct Batch {
     pub directories: Vec<(Box<str>, Directory)>,
     /// Keys whose action failed (`true`) or, after failures, succeeded (`false`).
     pub failures: Vec<(Digest, bool)>,
+    /// Bytes of blobs that came in, for [`Store::total`].
+    pub grown: u64,
 }
 
 impl Batch {
@@ -75,6 +85,7 @@ impl Batch {
             && self.forget_results.is_empty()
             && self.directories.is_empty()
             && self.failures.is_empty()
+            && self.grown == 0
     }
 }
 
@@ -205,8 +216,38 @@ impl Store {
                     db.failures.remove(key.0)?;
                 }
             }
+            if let (1.., Some(total)) = (batch.grown, read::<u64>(&db.db, TOTAL)?) {
+                db.db.insert(TOTAL, encode(&(total + batch.grown)))?;
+            }
             db.db.flush()?;
             Ok(())
+        });
+    }
+
+    /// All results and states; none when they can't be read, which is not the same as there being none.
+    pub fn contents(&self) -> Option<Contents> {
+        self.with(|db| {
+            let states: Vec<(Vec<u8>, State)> = pairs(&db.states)?;
+            let results: Vec<(Vec<u8>, Record)> = pairs(&db.results)?;
+            let key =
+                |(name, record): (Vec<u8>, Record)| Some((Digest(name.try_into().ok()?), record));
+            Ok(Contents {
+                results: results.into_iter().filter_map(key).collect(),
+                states: states.into_iter().map(|(_, state)| state).collect(),
+            })
+        })
+    }
+
+    /// Bytes that the blobs take, kept up to date by [`Batch::grown`]; none until somebody has counted them.
+    /// Never too small, unless a process was killed before it could tell.
+    pub fn total(&self) -> Option<u64> {
+        self.with(|db| read(&db.db, TOTAL)).flatten()
+    }
+
+    pub fn set_total(&self, bytes: u64) {
+        self.with(|db| {
+            db.db.insert(TOTAL, encode(&bytes))?;
+            db.db.flush()
         });
     }
 

@@ -19,8 +19,8 @@ use walkdir::WalkDir;
 use super::gitindex::{self, Tracked};
 use super::stat::Stat;
 
-/// How many directories are listed by one thread before others are asked to help.
-const SERIAL: usize = 16;
+/// So many directories of a level are listed by one thread: below that, starting others costs more than they save.
+const SERIAL: usize = 256;
 
 /// One directory: what git doesn't ignore, sorted by name.
 #[derive(Debug, Default)]
@@ -41,6 +41,11 @@ pub struct Tree {
 impl Tree {
     pub fn directory(&self, path: &str) -> Option<&Listing> {
         self.directories.get(path)
+    }
+
+    /// Of all listed directories, in no order.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.directories.keys().map(|path| &**path)
     }
 }
 
@@ -305,13 +310,7 @@ impl Walker {
 
     /// `core.excludesFile`, `info/exclude`, and the ignore files from the repository's top to the workspace's root.
     fn rules_above(&self) -> Option<Arc<Rules>> {
-        let (global, _) = GitignoreBuilder::new("").build_global();
-        let mut rules = (!global.is_empty()).then(|| {
-            Arc::new(Rules {
-                file: Some(global),
-                above: None,
-            })
-        });
+        let mut rules = global_rules();
         let Some(repository) = &self.repository else {
             return self.with_file_of("", rules);
         };
@@ -355,6 +354,34 @@ fn is_ignored_by(rules: &Option<Arc<Rules>>, path: &str, is_directory: bool) -> 
         }
     }
     false
+}
+
+/// What `core.excludesFile` names, or git's default for it. The configuration is only looked through properly where it
+/// speaks of one.
+fn global_rules() -> Option<Arc<Rules>> {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let config = std::env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(home.as_ref()?.join(".config")));
+    let git = config.map(|config| config.join("git"));
+    let files = [
+        home.map(|home| home.join(".gitconfig")),
+        git.as_ref().map(|git| git.join("config")),
+    ];
+    let names_one = |file: &Option<PathBuf>| {
+        let text = file.as_ref().and_then(|file| fs::read_to_string(file).ok());
+        text.is_some_and(|text| text.to_ascii_lowercase().contains("excludesfile"))
+    };
+    if files.iter().any(names_one) {
+        let (global, _) = GitignoreBuilder::new("").build_global();
+        return (!global.is_empty()).then(|| {
+            Arc::new(Rules {
+                file: Some(global),
+                above: None,
+            })
+        });
+    }
+    add(None, "", &git?.join("ignore"))
 }
 
 struct Listed {

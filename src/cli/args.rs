@@ -12,6 +12,8 @@ use crate::report::{ColorChoice, Output};
 #[command(
     name = "forge",
     version,
+    disable_help_flag = true,
+    disable_version_flag = true,
     override_usage = "forge [OPTIONS] [TARGET]... [-- ARGS...]\n       forge [OPTIONS] COMMAND",
     allow_external_subcommands = true,
     disable_help_subcommand = true,
@@ -89,6 +91,12 @@ pub struct Options {
     /// Show logs of everything; twice: commands too
     #[arg(short = 'v', long, action = clap::ArgAction::Count, global = true)]
     pub verbose: u8,
+    /// Print help
+    #[arg(short = 'h', long, action = clap::ArgAction::HelpShort, global = true)]
+    pub help: Option<bool>,
+    /// Print version
+    #[arg(short = 'V', long, action = clap::ArgAction::Version)]
+    pub version: Option<bool>,
 }
 
 fn variable(text: &str) -> Result<(String, String), String> {
@@ -130,6 +138,9 @@ pub enum Command {
     Completions(Completions),
     /// Is Docker reachable, are the tools there, is the cache healthy
     Doctor(super::doctor::Args),
+    /// What could be written next, for the scripts of `completions`
+    #[command(name = "__complete", hide = true)]
+    Complete(Complete),
     #[command(external_subcommand)]
     Targets(Vec<OsString>),
 }
@@ -193,6 +204,13 @@ pub enum CacheAction {
 pub struct Completions {
     #[arg(value_enum)]
     pub shell: Shell,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Complete {
+    /// The line up to the cursor, the program's name left out
+    #[arg(last = true, value_name = "WORD")]
+    pub words: Vec<String>,
 }
 
 /// A shell that can complete.

@@ -1,11 +1,25 @@
-//! `forge check`: every error of every file at once, and nothing else.
+//! `forge check`: every error of every file at once, advice on Dockerfiles, and nothing else.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::io::{self, Write};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
 
 use crate::engine::plan;
+use crate::image::dockerfile::Dockerfile;
+use crate::image::dockerignore::Dockerignore;
+use crate::image::practice::{Surroundings, advise};
+use crate::pipeline::Problem;
+use crate::pipeline::model::{FileId, Image, Kind, SourceFile, Span, Target, Workspace};
+use crate::pipeline::problem::Sources;
 use crate::report::style::count;
 
 use super::context::{Context, Ended};
+
+/// Advice on a Dockerfile.
+const DOCKERFILE: &str = "forge::dockerfile";
 
 /// Reads everything; says what is wrong, or that nothing is.
 ///
@@ -21,6 +35,12 @@ pub fn run(context: &Context, out: &mut dyn Write) -> Result<u8, Ended> {
         .flat_map(|target| plan::unresolved(&session, target))
         .collect();
     context.show(&place.warnings);
+    let advice: Vec<_> = ws
+        .targets
+        .iter()
+        .flat_map(|target| on_image(ws, target))
+        .collect();
+    context.show(&advice);
     if !problems.is_empty() {
         return Err(context.report(&problems));
     }
@@ -31,4 +51,96 @@ pub fn run(context: &Context, out: &mut dyn Write) -> Result<u8, Ended> {
         count(ws.targets.len(), "target", "targets")
     );
     Ok(u8::from(said.is_err()))
+}
+
+/// What there is to say about the Dockerfile of an image target.
+fn on_image(ws: &Workspace, target: &Target) -> Vec<Problem> {
+    let Kind::Image(image) = &target.kind else {
+        return Vec::new();
+    };
+    let warning = |message: String, help: String| {
+        Problem::warning(DOCKERFILE, message)
+            .label(&target.span, "this image")
+            .help(help)
+            .in_workspace(ws)
+    };
+    let text = match fs::read_to_string(ws.root.join(&image.dockerfile)) {
+        Ok(text) => text,
+        Err(error) => {
+            let help = "write it, or name another with `dockerfile`";
+            return vec![warning(
+                format!("{} can't be read: {error}", image.dockerfile),
+                help.into(),
+            )];
+        }
+    };
+    let arguments: BTreeMap<String, String> = image
+        .build_args
+        .iter()
+        .filter_map(|(name, text)| Some((name.clone(), text.literal()?)))
+        .collect();
+    let file = Dockerfile::parse(&text, &arguments);
+    let Some(stage) = file.target(image.build_target.as_deref()) else {
+        let stage = image.build_target.as_deref().unwrap_or("FROM");
+        return vec![warning(
+            format!("{} has no {stage}", image.dockerfile),
+            "check `build-target`".into(),
+        )];
+    };
+    let ignore = ignore_file(&ws.root, image);
+    let names = names_in(&ws.root.join(&image.context));
+    let around = Surroundings {
+        ignore: ignore.as_ref(),
+        names: &names,
+    };
+    let sources = Arc::new(Sources::new(vec![SourceFile {
+        name: image.dockerfile.clone(),
+        text: text.as_str().into(),
+    }]));
+    let advice = advise(&file, stage, &around)
+        .into_iter()
+        .map(|advice| match advice.line {
+            Some(line) => {
+                let here = Span {
+                    file: FileId(0),
+                    range: line_range(&text, line),
+                };
+                Problem::warning(DOCKERFILE, advice.message)
+                    .label(&here, "here")
+                    .help(advice.help)
+                    .with_sources(&sources)
+            }
+            None => warning(advice.message, advice.help),
+        });
+    advice.collect()
+}
+
+/// Where a line (from 1) lies in a text.
+fn line_range(text: &str, line: usize) -> Range<usize> {
+    let start = text
+        .split_inclusive('\n')
+        .take(line - 1)
+        .map(str::len)
+        .sum::<usize>();
+    let length = text[start..].lines().next().map_or(0, str::len);
+    start..start + length
+}
+
+/// The Dockerfile's own ignore file, else the context's, as BuildKit has it.
+fn ignore_file(root: &Path, image: &Image) -> Option<Dockerignore> {
+    let own = root.join(format!("{}.dockerignore", image.dockerfile));
+    let general = root.join(&image.context).join(".dockerignore");
+    let text = fs::read_to_string(own)
+        .or_else(|_| fs::read_to_string(general))
+        .ok()?;
+    Some(Dockerignore::new(&text))
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort_unstable();
+    names
 }

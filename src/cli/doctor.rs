@@ -378,7 +378,7 @@ fn credentials() -> Finding {
 }
 
 /// `812 B`, `12.3 MB`.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "kB", "MB", "GB"] {
         if value < 999.5 {

@@ -1,7 +1,12 @@
 //! Arguments, and one file a command: thin, reading like the help text.
 
 pub mod args;
+mod cache;
+mod cancel;
 mod check;
+mod clean;
+mod complete;
+mod completions;
 mod context;
 pub mod doctor;
 pub mod graph;
@@ -13,6 +18,7 @@ pub mod schema;
 mod since;
 pub mod stats;
 mod table;
+mod watch;
 mod why;
 
 use std::ffi::OsString;
@@ -46,6 +52,10 @@ fn command(cli: Cli) -> Result<u8, Ended> {
         Command::Run(words) => {
             drop(out);
             return run::run(&context, &words);
+        }
+        Command::Watch(words) => {
+            drop(out);
+            return watch::run(&context, &words);
         }
         Command::Retry => {
             drop(out);
@@ -110,7 +120,39 @@ fn command(cli: Cli) -> Result<u8, Ended> {
             )
         }
         Command::Doctor(args) => return doctor(&context, &args, &mut out),
-        _ => return Err(say("not there yet")),
+        Command::Cancel(args) => match args.environment {
+            Some(environment) => {
+                return Err(say(&format!(
+                    "this version of forge can't deploy yet, so nothing goes on in {environment}"
+                )));
+            }
+            None => {
+                let place = context.load()?;
+                let dir = cache_dir(Some(&place.workspace), &context.directory);
+                cancel::run(&dir, context.options.dry_run, &mut out)
+            }
+        },
+        Command::Clean(selection) => {
+            let place = context.load()?;
+            let chosen = everything_or(&context, &place, &selection.targets)?;
+            let session = clean::session(&context, &place);
+            clean::run(&session, &chosen, json, &mut out)
+        }
+        Command::Cache(args) => {
+            let place = context.load()?;
+            let cache = cache::Cache {
+                dir: &cache_dir(Some(&place.workspace), &context.directory),
+                max_size: place.workspace.cache.max_size,
+                json,
+                dry_run: context.options.dry_run,
+                yes: context.options.yes,
+            };
+            cache::run(&cache, args.action, &mut out)
+        }
+        Command::Completions(args) => {
+            write!(out, "{}", completions::script(args.shell)).map(|()| 0)
+        }
+        Command::Complete(args) => complete::run(&args.words, &context.directory, &mut out),
     };
     printed.map_err(|error| match error.kind() {
         // Whoever read it has seen enough.

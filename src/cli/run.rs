@@ -2,7 +2,9 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
+use crate::engine::event::Listener;
 use crate::engine::git::Git;
 use crate::engine::plan::{Plan, PlanError};
 use crate::engine::run::{dry_run, run as run_plan};
@@ -81,16 +83,49 @@ pub fn retry(context: &Context) -> Result<u8, Ended> {
 /// # Errors
 /// As [`run`].
 pub fn run_in(context: &Context, place: &Place, words: &Words) -> Result<u8, Ended> {
-    let options = &context.options;
-    let mut selected = context.select(place, &words.targets)?;
-    if let Some(affected) = since::affected(context, place)? {
-        selected.retain(|id| affected.contains(&place.workspace.target(*id).project));
-        if selected.is_empty() {
+    match prepare(context, place, words, None)? {
+        Some((session, plan)) => {
+            let mut screen = reporter(context.report_options());
+            let code = execute(&session, &plan, &mut *screen);
+            drop(screen);
+            if !session.options.dry_run {
+                // The process is about to end: giving back memory piece by piece would only take time.
+                std::mem::forget((session, plan));
+            }
+            Ok(code)
+        }
+        None => {
             let _ = writeln!(
                 std::io::stderr(),
                 "Nothing selected is affected by the changes."
             );
-            return Ok(0);
+            Ok(0)
+        }
+    }
+}
+
+/// What is to be run; none where nothing selected is affected by the changes since `--since`.
+///
+/// # Errors
+/// As [`run`].
+pub fn prepare(
+    context: &Context,
+    place: &Place,
+    words: &Words,
+    interrupted: Option<&Arc<AtomicBool>>,
+) -> Result<Option<(Arc<Session>, Plan)>, Ended> {
+    let options = &context.options;
+    if place.workspace.cache.remote.is_some() {
+        let _ = writeln!(
+            std::io::stderr(),
+            "! [cache] remote: this version has no remote cache yet; the local one is used"
+        );
+    }
+    let mut selected = context.select(place, &words.targets)?;
+    if let Some(affected) = since::affected(context, place)? {
+        selected.retain(|id| affected.contains(&place.workspace.target(*id).project));
+        if selected.is_empty() {
+            return Ok(None);
         }
     }
     let named: Vec<TargetId> = if words.targets.is_empty() {
@@ -105,34 +140,31 @@ pub fn run_in(context: &Context, place: &Place, words: &Words) -> Result<u8, End
         dry_run: options.dry_run,
         force: options.force,
         no_cache: options.no_cache,
+        logs: options.verbose > 0,
         named: named.clone(),
         args: words.args.clone(),
+        interrupted: interrupted.cloned(),
     };
     let session = Arc::new(Session::new(
         Arc::clone(&place.workspace),
         session_options,
         context.caller.clone(),
     ));
-    let plan = match Plan::new(&session, &selected, &named) {
-        Ok(plan) => plan,
+    match Plan::new(&session, &selected, &named) {
+        Ok(plan) => Ok(Some((session, plan))),
         Err(PlanError::Refused(problem)) => {
             context.show(&[problem]);
-            return Err(Ended(4));
+            Err(Ended(4))
         }
-        Err(PlanError::Invalid(problems)) => return Err(context.report(&problems)),
-    };
-    let code = execute(context, &session, &plan)?;
-    if !session.options.dry_run {
-        // The process is about to end: giving back memory piece by piece would only take time.
-        std::mem::forget((session, plan));
+        Err(PlanError::Invalid(problems)) => Err(context.report(&problems)),
     }
-    Ok(code)
 }
 
-fn execute(context: &Context, session: &Arc<Session>, plan: &Plan) -> Result<u8, Ended> {
+/// Runs what was prepared, and adds it to the history; the exit code.
+pub fn execute(session: &Arc<Session>, plan: &Plan, screen: &mut dyn Listener) -> u8 {
     let mut recorder = Recorder::new(session.cache_dir.clone(), || about(session));
     let mut chain = Chain::default();
-    chain.push(reporter(context.report_options()));
+    chain.push(screen);
     if !session.options.no_cache {
         chain.push(&mut recorder);
     }
@@ -146,7 +178,7 @@ fn execute(context: &Context, session: &Arc<Session>, plan: &Plan) -> Result<u8,
     if let Some(warning) = recorder.warning() {
         let _ = writeln!(std::io::stderr(), "! {warning}");
     }
-    Ok(summary.exit_code)
+    summary.exit_code
 }
 
 fn about(session: &Session) -> history::About {

@@ -16,7 +16,7 @@ use crossbeam_channel::Sender;
 use crate::cache::digest::Digest;
 use crate::cache::store::{self, Batch, Record, State};
 use crate::exec::process::{self, Exit, Handle, Output, Spec};
-use crate::exec::service::{Endpoint, Services};
+use crate::exec::service::{Endpoint, ServiceError, Services};
 use crate::pipeline::model::{ServiceId, Target, TargetId};
 
 use super::environment::Declared;
@@ -32,8 +32,10 @@ pub struct Shared {
     pub session: Arc<Session>,
     pub services: Arc<Services>,
     pub events: Sender<Message>,
-    /// The run was interrupted: nothing starts, everything ends.
+    /// The run was interrupted: nothing starts, everything ends, but for what cleans up.
     pub cancelled: AtomicBool,
+    /// It was interrupted twice: that ends too.
+    pub killed: AtomicBool,
     /// A command was started: files may have changed since.
     pub ran: AtomicBool,
     /// Processes that can be ended.
@@ -67,16 +69,19 @@ pub struct Job<'a> {
     shared: &'a Shared,
     pub(super) session: &'a Session,
     pub(super) target: &'a Target,
+    /// Runs because of a `finally`: an interrupt is what it is for.
+    cleans_up: bool,
     pub(super) words: Wording<'a>,
 }
 
 impl<'a> Job<'a> {
-    pub fn new(shared: &'a Shared, target: &'a Target) -> Self {
+    pub fn new(shared: &'a Shared, target: &'a Target, cleans_up: bool) -> Self {
         let session = &*shared.session;
         Self {
             shared,
             session,
             target,
+            cleans_up,
             words: Wording::new(session, target),
         }
     }
@@ -120,7 +125,16 @@ impl<'a> Job<'a> {
     }
 
     fn is_cancelled(&self) -> bool {
-        self.shared.cancelled.load(Ordering::Relaxed)
+        self.cancel().load(Ordering::Relaxed)
+    }
+
+    /// What says that this job shall end.
+    fn cancel(&self) -> &'a AtomicBool {
+        if self.cleans_up {
+            &self.shared.killed
+        } else {
+            &self.shared.cancelled
+        }
     }
 
     fn tell(&self, event: Event) {
@@ -245,6 +259,7 @@ impl<'a> Job<'a> {
             End::Failed(reason, code) => {
                 let mut finished = self.words.finished(Outcome::Failed, reason);
                 finished.exit_code = code;
+                finished.flaky = self.succeeded_before(&look.key);
                 finished
             }
         };
@@ -255,12 +270,18 @@ impl<'a> Job<'a> {
         if finished.outcome == Outcome::Ran {
             finished.reason = self.words.mask.text(&look.reason);
             finished.flaky |= attempts > 1;
+            finished.exit_code = Some(0);
         }
         finished.key = Some(look.key.hex());
         finished.attempts = attempts;
         finished.duration = duration;
         finished.log = log.into();
         Ok(finished)
+    }
+
+    /// With the same key.
+    fn succeeded_before(&self, key: &Digest) -> bool {
+        self.session.uses_cache(self.target.id) && self.session.store.result(key).is_some()
     }
 
     fn remember_failure(&self, key: &Digest) {
@@ -272,43 +293,46 @@ impl<'a> Job<'a> {
         }
     }
 
+    /// All at once: none knows of another.
     fn start_services(&self) -> Result<HashMap<ServiceId, Endpoint>, Stopped> {
+        let acquire = |id: &ServiceId| self.shared.services.acquire(id.0 as usize, self.cancel());
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let services = self.target.services.iter();
+            let starting: Vec<_> = services
+                .map(|id| (*id, scope.spawn(move || acquire(id))))
+                .collect();
+            starting
+                .into_iter()
+                .map(|(id, thread)| (id, thread.join()))
+                .collect()
+        });
         let mut endpoints = HashMap::new();
-        for id in &self.target.services {
-            match self
-                .shared
-                .services
-                .acquire(id.0 as usize, &self.shared.cancelled)
-            {
-                Ok(endpoint) => {
-                    self.session.learn_images_of(*id);
-                    endpoints.insert(*id, endpoint);
+        for (id, answer) in answers {
+            match answer {
+                Ok(Ok(endpoint)) => {
+                    self.session.learn_images_of(id);
+                    endpoints.insert(id, endpoint);
                 }
-                Err(error) if error.is_cancelled() || self.is_cancelled() => {
+                Ok(Err(error)) if error.is_cancelled() || self.is_cancelled() => {
                     return Err(Stopped::Cancelled);
                 }
-                Err(error) => {
-                    let name: Arc<str> = self.session.ws.service(*id).name.as_str().into();
-                    let log = if error.log.is_empty() {
-                        Vec::new()
-                    } else {
-                        vec![(name, error.log.into())]
-                    };
-                    let exit_with = if error.cause == crate::exec::service::Cause::Missing {
-                        3
-                    } else {
-                        1
-                    };
-                    let fault = Fault {
-                        message: format!("service {}", error.message),
-                        help: error.help,
-                        exit_with,
-                    };
-                    return Err(Stopped::Failed(fault, log));
-                }
+                Ok(Err(error)) => return Err(self.without_service(id, error)),
+                Err(panic) => std::panic::resume_unwind(panic),
             }
         }
         Ok(endpoints)
+    }
+
+    fn without_service(&self, id: ServiceId, error: ServiceError) -> Stopped {
+        let name: Arc<str> = self.session.ws.service(id).name.as_str().into();
+        let exit_with = if error.is_missing() { 3 } else { 1 };
+        let log = (!error.log.is_empty()).then(|| (name, error.log.into()));
+        let fault = Fault {
+            message: error.message,
+            help: error.help,
+            exit_with,
+        };
+        Stopped::Failed(fault, log.into_iter().collect())
     }
 
     fn service_logs(&self) -> Vec<(Arc<str>, Arc<[u8]>)> {
@@ -358,6 +382,8 @@ impl<'a> Job<'a> {
                         reason: reason.clone(),
                     });
                     self.remember_failure(&look.key);
+                    // What it made on the way is nobody's.
+                    self.clear_outputs(None)?;
                     attempt += 1;
                 }
                 _ => return Ok((end, attempt)),
@@ -419,15 +445,16 @@ impl<'a> Job<'a> {
             _ if timed_out => {
                 let timeout = self.target.timeout.unwrap_or_default();
                 End::Failed(
-                    format!(
-                        "timed out after {}",
-                        crate::report::style::duration(timeout)
-                    ),
+                    format!("timed out after {}", crate::units::duration(timeout)),
                     None,
                 )
             }
             Exit::Code(0) if !self.is_cancelled() => End::Success,
             _ if self.is_cancelled() => End::Cancelled,
+            // It owned the terminal: Ctrl-C was its own business, and it let it end.
+            Exit::Signal(libc::SIGINT) | Exit::Code(130) if self.target.interactive => {
+                End::Cancelled
+            }
             Exit::Code(code) => End::Failed(format!("exit code {code}"), Some(code)),
             Exit::Signal(signal) => {
                 End::Failed(format!("killed by signal {signal}"), Some(128 + signal))
@@ -472,6 +499,13 @@ impl<'a> Job<'a> {
         let mut last = lines.push(&mask.finish());
         last.extend(lines.finish());
         self.output(last, log);
+        // It may have closed its output and go on.
+        if let (Some(deadline), false) = (deadline, timed_out) {
+            timed_out = !process.ends_by(deadline)?;
+            if timed_out {
+                process.handle().interrupt();
+            }
+        }
         Ok(timed_out)
     }
 

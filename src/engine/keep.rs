@@ -162,20 +162,13 @@ impl Job<'_> {
             },
         );
         let mut finished = self.words.finished(Outcome::Ran, "");
-        if session.options.no_cache || !self.held(look) {
+        // What always runs keeps nothing that could be doubtful.
+        let doubtful = self.target.cache && !self.held(look);
+        if session.options.no_cache || doubtful {
             return Ok(finished);
         }
         if foreign && self.target.cache {
-            self.warn(
-                format!(
-                    "{} was there before forge ran this target",
-                    strays.first_file()
-                ),
-                Some(format!(
-                    "the result is kept here but not cached; remove it and run {} again",
-                    self.target.address
-                )),
-            );
+            self.warn_of_foreign(strays.first_file());
         }
         finished.flaky = self.record(
             look,
@@ -189,6 +182,24 @@ impl Job<'_> {
             },
         );
         Ok(finished)
+    }
+
+    fn warn_of_foreign(&self, first: &str) {
+        let address = &self.target.address;
+        let outputs: Vec<&str> = self
+            .target
+            .outputs
+            .iter()
+            .map(|output| output.pattern.as_str())
+            .collect();
+        let outputs = outputs.join(" and ");
+        self.warn(
+            format!("{first} was there before forge ran this target"),
+            Some(format!(
+                "the result is kept here but not cached, since it may be made of what was there; to have it cached, \
+                 remove {outputs} and run {address} again"
+            )),
+        );
     }
 
     /// Whether everything that the key was made of is still what it was: what was made of anything else isn't its result.

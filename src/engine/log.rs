@@ -34,6 +34,9 @@ impl Log {
     }
 }
 
+/// A line that is longer is passed on in pieces, so that one without an end takes no more memory than others.
+const LONGEST: usize = 256 << 10;
+
 /// Cuts what arrives into whole lines.
 #[derive(Default)]
 pub struct Lines {
@@ -43,9 +46,11 @@ pub struct Lines {
 impl Lines {
     /// The whole lines that there are by now.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let known = self.rest.len();
         self.rest.extend_from_slice(bytes);
-        match self.rest.iter().rposition(|&byte| byte == b'\n') {
-            Some(end) => self.rest.drain(..=end).collect(),
+        match bytes.iter().rposition(|&byte| byte == b'\n') {
+            Some(end) => self.rest.drain(..=known + end).collect(),
+            None if self.rest.len() > LONGEST => self.finish(),
             None => Vec::new(),
         }
     }
@@ -79,5 +84,14 @@ mod tests {
         assert_eq!(lines.push(b"a"), b"");
         assert_eq!(lines.push(b"b\nc\nd"), b"ab\nc\n");
         assert_eq!(lines.finish(), b"d");
+    }
+
+    #[test]
+    fn a_line_without_end_comes_in_pieces() {
+        let mut lines = Lines::default();
+        let passed: usize = (0..100).map(|_| lines.push(&[b'x'; 64 << 10]).len()).sum();
+        assert!(passed > (100 << 16) - 2 * LONGEST);
+        assert_eq!(lines.push(b"y\nz").last(), Some(&b'\n'));
+        assert_eq!(lines.finish(), b"z");
     }
 }

@@ -72,6 +72,14 @@ impl<'a> Wording<'a> {
             );
         }
         let mut finished = self.finished(Outcome::Fresh, "up to date");
+        if self.session.options.logs {
+            finished.log = self
+                .session
+                .blobs
+                .read(&state.log)
+                .unwrap_or_default()
+                .into();
+        }
         finished.key = Some(look.key.hex());
         finished.saved = Some(Duration::from_millis(state.duration_ms));
         finished

@@ -73,6 +73,7 @@ impl Plan {
                 follows: Vec::new(),
                 locks: target.locks.clone(),
                 alone: target.interactive,
+                selected: selected.contains(id),
                 group: matches!(target.kind, Kind::Group),
                 unmet,
             });

@@ -4,10 +4,9 @@
 //! for all of them then), hands those with something to do to a pool of threads that may wait, and tells listeners
 //! what happens. A run with nothing to do never gets past the looking: no thread, no store, no signal handler.
 
-use std::collections::HashMap;
-use std::fs::{self, File};
+use std::collections::{HashMap, HashSet};
+use std::io::{self, IsTerminal};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -22,6 +21,7 @@ use crate::cache::walk::Tree;
 use crate::exec::service::{Rendered, ServiceEvent, Services};
 use crate::pipeline::model::{Kind, Target, TargetId};
 
+use super::active::{self, Mark};
 use super::environment;
 use super::event::{Counts, Event, Finished, Listener, Outcome};
 use super::job::{Job, Message, Shared};
@@ -62,10 +62,16 @@ struct Coordinator<'a> {
     looks: HashMap<usize, Look>,
     hands: Option<Hands>,
     counts: Counts,
+    /// How each target ended; none for a group.
+    outcomes: Vec<Option<Outcome>>,
     saved: Duration,
     exit_code: u8,
     began: Instant,
     signals: usize,
+    /// Targets that an interrupt doesn't end.
+    cleaning: HashSet<TargetId>,
+    /// The target that owns the terminal.
+    interactive: Option<usize>,
     names: Vec<Arc<str>>,
 }
 
@@ -78,7 +84,7 @@ struct Hands {
     /// Targets that still may use a service, by service.
     users: Vec<usize>,
     /// Held while this run goes on: `forge cancel` finds it.
-    active: Option<(File, PathBuf)>,
+    active: Option<Mark>,
 }
 
 impl<'a> Coordinator<'a> {
@@ -95,10 +101,13 @@ impl<'a> Coordinator<'a> {
             looks: HashMap::new(),
             hands: None,
             counts: Counts::default(),
+            outcomes: vec![None; plan.targets.len()],
             saved: Duration::ZERO,
             exit_code: 0,
             began: Instant::now(),
             signals: 0,
+            cleaning: HashSet::new(),
+            interactive: None,
             session,
             plan,
             listener,
@@ -122,13 +131,23 @@ impl<'a> Coordinator<'a> {
 
     fn work(&mut self) {
         while !self.scheduler.is_done() {
-            match self.scheduler.next() {
+            if self.hands.is_none() {
+                self.heed_interruption();
+            }
+            match self.scheduler.step() {
                 Some(Step::Look(number)) => self.look(number),
                 Some(Step::Skip(number, reason)) => self.skip(number, &reason),
                 Some(Step::Start(number)) => self.dispatch(number),
                 None => self.wait(),
             }
             self.tell_warnings();
+        }
+    }
+
+    /// Until there are hands, signals are the caller's business.
+    fn heed_interruption(&mut self) {
+        if self.signals == 0 && self.session.is_interrupted() {
+            self.interrupt(SIGINT);
         }
     }
 
@@ -201,12 +220,12 @@ impl<'a> Coordinator<'a> {
         self.finished(number, finished);
     }
 
-    /// A failed need says `failed`; one that was skipped for another's failure says so.
     fn how(&self, number: usize) -> &'static str {
-        if is_group(self.target(number)) || !self.scheduler.has_failed(number) {
-            "didn't succeed"
-        } else {
-            "failed"
+        match self.outcomes[number] {
+            Some(Outcome::Failed) => "failed",
+            Some(Outcome::Cancelled) => "was cancelled",
+            Some(Outcome::Skipped) => "was skipped",
+            _ => "didn't succeed",
         }
     }
 
@@ -216,7 +235,10 @@ impl<'a> Coordinator<'a> {
         let look = self.looks.remove(&number).filter(|_| self.nothing_ran());
         if self.hands.is_none() {
             match self.hands() {
-                Ok(hands) => self.hands = Some(hands),
+                Ok(hands) => {
+                    self.hands = Some(hands);
+                    self.heed_interruption();
+                }
                 Err(fault) => {
                     let target = self.target(number);
                     let finished = self.words(target).fault(fault);
@@ -228,11 +250,16 @@ impl<'a> Coordinator<'a> {
         let target = self.target(number);
         if target.interactive {
             self.listener.suspend(true);
+            self.interactive = Some(number);
         }
         let (shared, id) = (Arc::clone(&hands.shared), target.id);
+        let cleans_up = self.scheduler.cleans_up(number);
+        if cleans_up {
+            self.cleaning.insert(id);
+        }
         hands.pool.spawn(move || {
             let target = shared.session.ws.target(id);
-            let job = Job::new(&shared, target);
+            let job = Job::new(&shared, target, cleans_up);
             let done = catch_unwind(AssertUnwindSafe(|| job.run(look)));
             let fault = || Fault::failed("forge itself failed on it; please report this");
             let finished =
@@ -258,6 +285,7 @@ impl<'a> Coordinator<'a> {
             services,
             events: events.clone(),
             cancelled: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
             ran: AtomicBool::new(false),
             running: Mutex::default(),
         });
@@ -276,11 +304,7 @@ impl<'a> Coordinator<'a> {
                 .for_each(|service| users[service.0 as usize] += 1);
         }
         let signals = watch_signals(events)?;
-        let active = if session.options.no_cache {
-            None
-        } else {
-            mark_active(&session.cache_dir)
-        };
+        let active = active::mark(&session.cache_dir);
         Ok(Hands {
             shared,
             pool,
@@ -313,6 +337,7 @@ impl<'a> Coordinator<'a> {
             Message::Finished(number, finished) => {
                 if self.target(number).interactive {
                     self.listener.suspend(false);
+                    self.interactive = None;
                 }
                 self.finished(number, *finished);
                 self.listener.tick();
@@ -323,20 +348,12 @@ impl<'a> Coordinator<'a> {
 
     /// The first signal asks everything to end; another one doesn't ask.
     fn interrupt(&mut self, signal: i32) {
-        self.signals += 1;
-        self.exit_code = 130;
-        let Some(hands) = &self.hands else { return };
-        hands.shared.cancelled.store(true, Ordering::Relaxed);
-        let running = lock(&hands.shared.running);
-        for (id, handle) in running.iter() {
-            let asked_by_terminal = signal == SIGINT && self.session.ws.target(*id).interactive;
-            if self.signals > 1 {
-                handle.kill();
-            } else if !asked_by_terminal {
-                handle.interrupt();
-            }
+        // Who owns the terminal got the Ctrl-C itself, and decides what it means.
+        if signal == SIGINT && self.interactive.is_some() && io::stdin().is_terminal() {
+            return;
         }
-        drop(running);
+        self.signals += 1;
+        self.end_running();
         if self.signals == 1 {
             let signal = match signal {
                 SIGINT => "Ctrl-C",
@@ -344,12 +361,33 @@ impl<'a> Coordinator<'a> {
                 _ => "SIGHUP",
             };
             self.listener.on(&Event::Interrupted { signal });
-            self.scheduler.stop("interrupted");
+        }
+        self.stop_interrupted();
+    }
+
+    fn stop_interrupted(&mut self) {
+        self.exit_code = 130;
+        self.scheduler.stop("interrupted");
+    }
+
+    /// What cleans up is let be the first time.
+    fn end_running(&self) {
+        let Some(hands) = &self.hands else { return };
+        let killed = self.signals > 1;
+        hands.shared.cancelled.store(true, Ordering::Relaxed);
+        hands.shared.killed.store(killed, Ordering::Relaxed);
+        for (id, handle) in lock(&hands.shared.running).iter() {
+            if killed {
+                handle.kill();
+            } else if !self.cleaning.contains(id) {
+                handle.interrupt();
+            }
         }
     }
 
     fn finished(&mut self, number: usize, finished: Finished) {
         self.counts.add(finished.outcome);
+        self.outcomes[number] = Some(finished.outcome);
         self.saved += finished.saved.unwrap_or_default();
         if finished.outcome == Outcome::Failed && self.exit_code != 130 {
             // Something missing is told apart only if nothing else went wrong.
@@ -359,6 +397,9 @@ impl<'a> Coordinator<'a> {
             } else {
                 1
             };
+        }
+        if finished.outcome == Outcome::Cancelled {
+            self.stop_interrupted();
         }
         self.scheduler.finish(number, finished.outcome);
         self.release_services(number);
@@ -390,6 +431,8 @@ impl<'a> Coordinator<'a> {
     }
 
     fn end(mut self) -> Summary {
+        // Others keep their hands off the store until everything is in it.
+        let mut marked = None;
         if let Some(hands) = self.hands.take() {
             hands.shared.services.stop_all();
             hands.signals.close();
@@ -400,12 +443,10 @@ impl<'a> Coordinator<'a> {
                     Message::Finished(..) => {}
                 }
             }
-            if let Some((file, path)) = hands.active {
-                let _ = fs::remove_file(path);
-                drop(file);
-            }
+            marked = hands.active;
         }
         self.session.save();
+        drop(marked);
         self.tell_warnings();
         let summary = Summary {
             counts: self.counts,
@@ -522,8 +563,10 @@ fn translate(event: ServiceEvent) -> Event {
             message,
             help,
         } => Event::Warning {
+            message: message
+                .strip_prefix(&format!("service {service}: "))
+                .map_or_else(|| message.clone(), str::to_owned),
             target: Some(service),
-            message,
             help,
         },
     }
@@ -542,15 +585,4 @@ fn watch_signals(events: Sender<Message>) -> Result<signal_hook::iterator::Handl
             }
         })?;
     Ok(handle)
-}
-
-/// Leaves word that this process runs targets here.
-fn mark_active(cache_dir: &Path) -> Option<(File, PathBuf)> {
-    store::prepare(cache_dir).ok()?;
-    let directory = cache_dir.join("active");
-    fs::create_dir_all(&directory).ok()?;
-    let name = std::process::id().to_string();
-    let file = store::lock_file(&directory, &name).ok()?;
-    file.try_lock().ok()?;
-    Some((file, directory.join(name)))
 }

@@ -1,6 +1,6 @@
 //! Which target may go on, decided from nothing but the graph and what has ended.
 //!
-//! No threads, no clocks, no targets: nodes are numbers. The coordinator asks [`Scheduler::next`] until there is
+//! No threads, no clocks, no targets: nodes are numbers. The coordinator asks [`Scheduler::step`] until there is
 //! nothing to do, and tells [`Scheduler::finish`] what became of each. The states of a node are drawn
 //! in `docs/design.md`.
 
@@ -19,6 +19,8 @@ pub struct Node {
     pub locks: Vec<String>,
     /// Runs with nothing beside it.
     pub alone: bool,
+    /// The run is about it, whatever else needs it.
+    pub selected: bool,
     /// Stands for its needs: has nothing to do itself.
     pub group: bool,
     /// Its condition isn't met: it counts as done for those that need it.
@@ -60,6 +62,8 @@ pub struct Scheduler {
     doomed: Vec<Option<usize>>,
     /// Runs even after a failure: a `finally` node or what one needs.
     cleanup: Vec<bool>,
+    /// Nothing else needs it.
+    only_cleanup: Vec<bool>,
     /// It was started: what follows it runs even when the run was stopped.
     started: Vec<bool>,
     ready: BTreeSet<usize>,
@@ -91,6 +95,7 @@ impl Scheduler {
         Self {
             ready: (0..nodes.len()).filter(free).collect(),
             cleanup: cleanup(&nodes),
+            only_cleanup: only_cleanup(&nodes),
             doomed: vec![None; nodes.len()],
             started: vec![false; nodes.len()],
             left: nodes.len(),
@@ -108,7 +113,7 @@ impl Scheduler {
     }
 
     /// What can be done now; none until something that was handed out ends.
-    pub fn next(&mut self) -> Option<Step> {
+    pub fn step(&mut self) -> Option<Step> {
         if let Some(number) = self.ready.pop_first() {
             if let Some(reason) = self.reason_to_skip(number) {
                 return Some(Step::Skip(number, reason));
@@ -153,10 +158,25 @@ impl Scheduler {
 
     /// After the stop only clean-up of what was started goes on.
     fn is_stopped(&self, number: usize) -> bool {
+        self.stop.is_some() && !self.is_wanted_after_stop(number, &mut HashSet::new())
+    }
+
+    /// It follows something that was started, or is needed by what does.
+    fn is_wanted_after_stop(&self, number: usize, seen: &mut HashSet<usize>) -> bool {
+        if !self.cleanup[number] || !seen.insert(number) {
+            return false;
+        }
         let follows = &self.nodes[number].follows;
-        let wanted = self.cleanup[number]
-            && (follows.is_empty() || follows.iter().any(|&before| self.started[before]));
-        self.stop.is_some() && !wanted
+        follows.iter().any(|&before| self.started[before])
+            || self.dependents[number]
+                .iter()
+                .any(|&(other, minds)| minds && self.is_wanted_after_stop(other, seen))
+    }
+
+    /// Whether a node that starts now cleans up, and so isn't ended when the run is interrupted: it is there for
+    /// `finally` alone, or goes on after a stop.
+    pub fn cleans_up(&self, number: usize) -> bool {
+        self.stop.is_some() || self.only_cleanup[number]
     }
 
     fn has_place(&self, number: usize) -> bool {
@@ -210,13 +230,6 @@ impl Scheduler {
         self.left == 0
     }
 
-    /// Whether a node ended in a way that keeps others from running, and did so itself.
-    pub fn has_failed(&self, number: usize) -> bool {
-        self.states[number] == State::Done { good: false }
-            && self.doomed[number].is_none()
-            && self.started[number]
-    }
-
     /// Nodes that are handed out and haven't ended.
     pub fn running(&self) -> usize {
         self.running
@@ -235,6 +248,21 @@ fn cleanup(nodes: &[Node]) -> Vec<bool> {
         }
     }
     cleanup
+}
+
+/// The same without what the rest of the run needs too.
+fn only_cleanup(nodes: &[Node]) -> Vec<bool> {
+    let mut only = cleanup(nodes);
+    for number in (0..nodes.len()).rev() {
+        only[number] &= !nodes[number].selected;
+        if !only[number] {
+            nodes[number]
+                .needs
+                .iter()
+                .for_each(|&need| only[need] = false);
+        }
+    }
+    only
 }
 
 /// A reason that names a node (`\0` and its number) is the scheduler's way of leaving the words to whoever knows names.
@@ -262,7 +290,7 @@ mod tests {
         let (mut started, mut running, mut pick) =
             (Vec::new(), Vec::<usize>::new(), picks.iter().cycle());
         while !scheduler.is_done() {
-            match scheduler.next() {
+            match scheduler.step() {
                 Some(Step::Look(number)) if world.nodes[number].group => {
                     outcomes[number] = Some(Outcome::Fresh);
                     scheduler.finish(number, Outcome::Fresh);

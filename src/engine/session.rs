@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::cache::blobs::Blobs;
@@ -14,10 +15,12 @@ use crate::cache::manifest::Manifest;
 use crate::cache::restore::Place;
 use crate::cache::snapshot::Snapshot;
 use crate::cache::store::{Batch, State, Store};
+use crate::cache::upkeep::Upkeep;
 use crate::cache::walk::Walker;
 use crate::exec::docker;
 use crate::pipeline::model::{ServiceId, TargetId, Workspace};
 
+use super::active;
 use super::environment::Caller;
 use super::git::Git;
 use super::render::Plain;
@@ -34,9 +37,13 @@ pub struct Options {
     pub force: bool,
     /// Look nothing up and store nothing.
     pub no_cache: bool,
+    /// Logs of fresh targets are shown: they have to be read.
+    pub logs: bool,
     /// The targets that were named: they get the words after `--`.
     pub named: Vec<TargetId>,
     pub args: Vec<String>,
+    /// Given where the process goes on after the run. Set, it ends a run that doesn't listen for signals itself yet.
+    pub interrupted: Option<Arc<AtomicBool>>,
 }
 
 /// What a target left to those that need it.
@@ -287,13 +294,20 @@ impl Session {
     pub fn save(&self) {
         let tools = self.tools.changed();
         let changed = *lock(&self.changed);
-        if self.options.dry_run || !(changed || self.index.has_changed() || tools.is_some()) {
+        let grown = self.blobs.has_grown();
+        if self.options.dry_run
+            || !(changed || grown || self.index.has_changed() || tools.is_some())
+        {
             return;
         }
         self.store.put(&Batch {
             directories: self.index.take_changed(),
+            grown: self.blobs.take_grown(),
             ..Batch::default()
         });
+        if grown {
+            self.keep_within_limit();
+        }
         let mut states = self.store.states();
         if states.is_empty() {
             states = lock(&self.states).clone();
@@ -314,7 +328,41 @@ impl Session {
                 "the cache's snapshot can't be written ({error}): the next run will be slower"
             ));
         }
-        self.store.abandon();
+        match self.options.interrupted {
+            Some(_) => self.store.idle(),
+            None => self.store.abandon(),
+        }
+    }
+
+    /// Whether somebody asked for the run to end before it could hear that itself.
+    pub fn is_interrupted(&self) -> bool {
+        let asked = self.options.interrupted.as_ref();
+        asked.is_some_and(|asked| asked.load(Ordering::Relaxed))
+    }
+
+    /// Least recently used records go when the store is above `max-size`; while another forge runs here, that one sees to it.
+    fn keep_within_limit(&self) {
+        let marks = active::marks(&self.cache_dir);
+        if marks
+            .living
+            .iter()
+            .any(|other| other.pid != std::process::id())
+        {
+            return;
+        }
+        let upkeep = Upkeep {
+            store: &self.store,
+            blobs: &self.blobs,
+            dry_run: false,
+        };
+        // One that was killed has told nobody what it stored.
+        let recount = !marks.dead.is_empty();
+        if let Err(error) = upkeep.keep_within(self.ws.cache.max_size, recount) {
+            lock(&self.warnings).push(format!("the cache can't be kept within its limit: {error}"));
+        }
+        for mark in marks.dead {
+            let _ = std::fs::remove_file(mark);
+        }
     }
 }
 

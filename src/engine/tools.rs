@@ -2,9 +2,9 @@
 //!
 //! Asking a tool costs a process, so the answer is kept with the program's stat, but only where the program itself decides
 //! what it prints: a real executable under its own name. Shims (pyenv, asdf, rustup, volta) print what a file
-//! elsewhere says; they are asked every time.
+//! elsewhere says; they are asked in every run, once for all directories that the same files speak for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Read;
@@ -22,7 +22,17 @@ use crate::pipeline::model::Tool;
 #[derive(Default)]
 pub struct Tools {
     kept: Mutex<BTreeMap<String, (Stat, String)>>,
+    asked: Mutex<HashMap<Question, String>>,
     changed: Mutex<bool>,
+}
+
+/// All that a shim's answer may depend on.
+#[derive(PartialEq, Eq, Hash)]
+struct Question {
+    program: PathBuf,
+    /// The nearest directory that holds a file of a version manager.
+    steered_from: Option<PathBuf>,
+    env: Vec<(OsString, OsString)>,
 }
 
 /// A tool that can't be used.
@@ -36,7 +46,7 @@ impl Tools {
     pub fn new(kept: BTreeMap<String, (Stat, String)>) -> Self {
         Self {
             kept: Mutex::new(kept),
-            changed: Mutex::new(false),
+            ..Self::default()
         }
     }
 
@@ -97,25 +107,73 @@ impl Tools {
         dir: &Path,
         env: &[(OsString, OsString)],
     ) -> Result<String, ToolError> {
+        let ask = || {
+            ask(program, dir, env).map_err(|why| ToolError {
+                message: format!("`{name} --version` {why}"),
+                help: format!("it is {}", program.display()),
+            })
+        };
+        let Some(stat) = own_binary(name, program) else {
+            return self.asked_once(program, dir, env, ask);
+        };
         let path = program.to_string_lossy().into_owned();
-        let stat = own_binary(name, program);
-        if let Some(stat) = stat {
-            let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((_, printed)) = kept.get(&path).filter(|(known, _)| *known == stat) {
-                return Ok(printed.clone());
-            }
+        let known = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, printed)) = known().get(&path).filter(|(seen, _)| *seen == stat) {
+            return Ok(printed.clone());
         }
-        let printed = ask(program, dir, env).map_err(|why| ToolError {
-            message: format!("`{name} --version` {why}"),
-            help: format!("it is {}", program.display()),
-        })?;
-        if let Some(stat) = stat {
-            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.insert(path, (stat, printed.clone()));
-            *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        }
+        let printed = ask()?;
+        known().insert(path, (stat, printed.clone()));
+        *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = true;
         Ok(printed)
     }
+
+    /// What a shim answers, in this run; whoever asks the same meanwhile waits for the answer.
+    fn asked_once(
+        &self,
+        program: &Path,
+        dir: &Path,
+        env: &[(OsString, OsString)],
+        ask: impl FnOnce() -> Result<String, ToolError>,
+    ) -> Result<String, ToolError> {
+        let question = Question {
+            program: program.to_path_buf(),
+            steered_from: steered_from(dir),
+            env: env.to_vec(),
+        };
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(printed) = asked.get(&question) {
+            return Ok(printed.clone());
+        }
+        let printed = ask()?;
+        asked.insert(question, printed.clone());
+        Ok(printed)
+    }
+}
+
+/// The nearest directory, this one or above, with a file that version managers go by.
+fn steered_from(dir: &Path) -> Option<PathBuf> {
+    let holds = |dir: &&Path| {
+        let steers = |entry: fs::DirEntry| steers(&entry.file_name().to_string_lossy());
+        // What can't be listed may hold one.
+        fs::read_dir(dir).map_or(true, |entries| entries.flatten().any(steers))
+    };
+    dir.ancestors().find(holds).map(Path::to_path_buf)
+}
+
+/// `.python-version`, `.tool-versions`, `rust-toolchain.toml`, `mise.toml`, `package.json` (volta) and their like.
+fn steers(name: &str) -> bool {
+    name.ends_with("-version")
+        || name.ends_with("-versions")
+        || name.starts_with("rust-toolchain")
+        || name.contains("mise")
+        || [
+            ".nvmrc",
+            ".prototools",
+            ".sdkmanrc",
+            ".config",
+            "package.json",
+        ]
+        .contains(&name)
 }
 
 fn ask(program: &Path, dir: &Path, env: &[(OsString, OsString)]) -> Result<String, String> {
@@ -204,6 +262,60 @@ fn first_version(text: &str) -> Option<(String, Version)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::model::{FileId, Span};
+
+    /// A script that says which file steers it, and notes that it was asked.
+    const SHIM: &str = r#"#!/bin/sh
+echo asked >> "$NOTES"
+dir=$PWD
+while [ "$dir" ] && ! [ -e "$dir/.tool-versions" ]; do dir=${dir%/*}; done
+cat "$dir/.tool-versions" 2>/dev/null || echo 1.0
+"#;
+
+    #[test]
+    fn a_shim_is_asked_once_where_the_same_file_steers_it() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let root = temp.path();
+        for dir in ["bin", "a/deep", "b", "c"] {
+            fs::create_dir_all(root.join(dir)).expect(dir);
+        }
+        let shim = root.join("bin/shim");
+        fs::write(&shim, SHIM).expect("the shim");
+        fs::set_permissions(&shim, fs::Permissions::from_mode(0o755)).expect("its mode");
+        fs::write(root.join("c/.tool-versions"), "2.0\n").expect("a version file");
+        let env = |more: &str| {
+            let path = format!("{}:/usr/bin:/bin", root.join("bin").display());
+            let pair = |name: &str, value: &str| (name.into(), value.into());
+            let notes = root.join("notes").display().to_string();
+            vec![
+                pair("PATH", &path),
+                pair("NOTES", &notes),
+                pair("MORE", more),
+            ]
+        };
+        let tool = Tool {
+            name: "shim".into(),
+            requirement: "*".into(),
+            version: semver::VersionReq::STAR,
+            span: Span {
+                file: FileId(0),
+                range: 0..0,
+            },
+        };
+        let tools = Tools::default();
+        let version = |dir: &str, env: &[_]| tools.version(&tool, &root.join(dir), env).expect(dir);
+        let asked =
+            || fs::read_to_string(root.join("notes")).map_or(0, |notes| notes.lines().count());
+
+        for dir in ["a", "a/deep", "b"] {
+            assert_eq!(version(dir, &env("")), "1.0");
+        }
+        assert_eq!(asked(), 1);
+        assert_eq!(version("c", &env("")), "2.0");
+        assert_eq!(asked(), 2);
+        assert_eq!(version("a", &env("other")), "1.0");
+        assert_eq!(asked(), 3, "another environment may mean another answer");
+    }
 
     #[test]
     fn versions_are_found_in_what_tools_print() {

@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, PipeReader, Read};
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -48,6 +48,8 @@ impl Exit {
 pub struct Process {
     child: Child,
     output: File,
+    /// Readable once the child has ended; none where the system has no such thing.
+    end: Option<OwnedFd>,
     handle: Handle,
 }
 
@@ -102,6 +104,7 @@ pub fn spawn(spec: &Spec) -> io::Result<Process> {
     Ok(Process {
         child,
         output: into_file(reader),
+        end: end_of(pid),
         handle: Handle {
             pid: Arc::new(Mutex::new(Some(pid))),
         },
@@ -111,6 +114,20 @@ pub fn spawn(spec: &Spec) -> io::Result<Process> {
 fn into_file(reader: PipeReader) -> File {
     // SAFETY: the descriptor is ours and given up by `into_raw_fd`.
     unsafe { File::from_raw_fd(reader.into_raw_fd()) }
+}
+
+#[cfg(target_os = "linux")]
+fn end_of(pid: libc::pid_t) -> Option<OwnedFd> {
+    // SAFETY: a plain system call; the descriptor that it returns is ours.
+    unsafe {
+        let fd = libc::syscall(libc::SYS_pidfd_open, pid, 0);
+        (fd >= 0).then(|| OwnedFd::from_raw_fd(fd as i32))
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn end_of(_pid: libc::pid_t) -> Option<OwnedFd> {
+    None
 }
 
 /// What one [`Process::read`] brought.
@@ -123,8 +140,8 @@ pub enum Output {
     Quiet,
 }
 
-/// How often a silent process is looked at: one whose pipe is held by somebody who isn't its descendant
-/// ends without its pipe ending.
+/// How often a silent process is looked at where the system doesn't tell of its end: one whose pipe is held by
+/// somebody who isn't its descendant ends without its pipe ending.
 const LOOK: Duration = Duration::from_millis(250);
 
 impl Process {
@@ -144,7 +161,7 @@ impl Process {
     pub fn read(&mut self, buffer: &mut [u8], deadline: Option<Instant>) -> io::Result<Output> {
         loop {
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            if self.readable(left.map_or(LOOK, |left| left.min(LOOK)))? {
+            if self.stirs(true, left.map_or(LOOK, |left| left.min(LOOK)))? {
                 return Ok(match self.output.read(buffer)? {
                     0 => Output::End,
                     read => Output::Bytes(read),
@@ -153,26 +170,50 @@ impl Process {
             if left.is_some_and(|left| left.is_zero()) {
                 return Ok(Output::Quiet);
             }
-            if self.has_ended() && !self.readable(Duration::ZERO)? {
+            if self.has_ended() && !self.stirs(true, Duration::ZERO)? {
                 return Ok(Output::End);
             }
         }
     }
 
-    fn readable(&self, within: Duration) -> io::Result<bool> {
-        let mut poll = libc::pollfd {
-            fd: self.output.as_raw_fd(),
+    /// Waits for its end, but not longer than until `deadline`; whether it has ended. Doesn't reap it.
+    ///
+    /// # Errors
+    /// The system can't wait, which doesn't happen.
+    pub fn ends_by(&self, deadline: Instant) -> io::Result<bool> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.has_ended() {
+                return Ok(true);
+            }
+            if left.is_zero() {
+                return Ok(false);
+            }
+            self.stirs(false, left.min(LOOK))?;
+        }
+    }
+
+    /// Waits for output (if that is minded) or the end; whether there is output.
+    fn stirs(&self, output: bool, within: Duration) -> io::Result<bool> {
+        // Negative descriptors are passed over.
+        let watch = |fd: Option<i32>| libc::pollfd {
+            fd: fd.unwrap_or(-1),
             events: libc::POLLIN,
             revents: 0,
         };
-        let millis = within.as_millis().min(i32::MAX as u128) as i32;
-        // SAFETY: one valid pollfd.
-        match unsafe { libc::poll(&mut poll, 1, millis) } {
+        let mut polls = [
+            watch(output.then(|| self.output.as_raw_fd())),
+            watch(self.end.as_ref().map(AsRawFd::as_raw_fd)),
+        ];
+        // Rounded up: what is left of a millisecond would be waited for in circles.
+        let millis = within.as_micros().div_ceil(1000).min(i32::MAX as u128) as i32;
+        // SAFETY: two valid pollfds.
+        match unsafe { libc::poll(polls.as_mut_ptr(), 2, millis) } {
             -1 => match io::Error::last_os_error() {
                 error if error.kind() == io::ErrorKind::Interrupted => Ok(false),
                 error => Err(error),
             },
-            ready => Ok(ready > 0),
+            _ => Ok(polls[0].revents != 0),
         }
     }
 

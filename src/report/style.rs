@@ -8,6 +8,8 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::Duration;
 
+pub use crate::units::duration;
+
 /// Colours, on or off.
 #[derive(Clone, Copy, Debug)]
 pub struct Paint {
@@ -75,23 +77,6 @@ impl Style {
     }
 }
 
-/// `0.04s`, `4.2s`, `1m 05s`, `2h 03m`.
-pub fn duration(duration: Duration) -> String {
-    let ms = duration.as_millis();
-    if ms < 995 {
-        return format!("{:.2}s", duration.as_secs_f64());
-    }
-    if ms < 59_950 {
-        return format!("{:.1}s", duration.as_secs_f64());
-    }
-    let seconds = (ms + 500) / 1000;
-    if seconds < 3600 {
-        return format!("{}m {:02}s", seconds / 60, seconds % 60);
-    }
-    let minutes = (seconds + 30) / 60;
-    format!("{}h {:02}m", minutes / 60, minutes % 60)
-}
-
 /// A duration that is still growing: `0.7s`, without digits that flicker.
 pub fn clock(time: Duration) -> String {
     match time.as_millis() {
@@ -149,26 +134,6 @@ pub fn cut_start(text: &str, columns: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_read_like_people_say_them() {
-        let table = [
-            (0, "0.00s"),
-            (42, "0.04s"),
-            (994, "0.99s"),
-            (996, "1.0s"),
-            (4_200, "4.2s"),
-            (59_940, "59.9s"),
-            (59_960, "1m 00s"),
-            (65_000, "1m 05s"),
-            (3_599_700, "1h 00m"),
-            (7_380_000, "2h 03m"),
-            (93_600_000, "26h 00m"),
-        ];
-        for (ms, text) in table {
-            assert_eq!(duration(Duration::from_millis(ms)), text, "{ms} ms");
-        }
-    }
 
     #[test]
     fn tricks_become_visible() {

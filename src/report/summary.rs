@@ -115,12 +115,16 @@ fn row(finished: &Finished) -> String {
         Outcome::Skipped => "–",
         Outcome::Cancelled => "■",
     };
+    let took = match finished.outcome {
+        Outcome::Skipped => String::new(),
+        _ => duration(finished.duration),
+    };
     let flaky = if finished.flaky { ", flaky" } else { "" };
     format!(
         "| {symbol} | {} | {}{flaky} | {} | {} | {} |\n",
         cell(&finished.target),
         finished.outcome.name(),
-        duration(finished.duration),
+        took,
         finished.saved.map(duration).unwrap_or_default(),
         cell(&finished.reason),
     )

@@ -15,6 +15,9 @@ use super::sink::Sink;
 use super::style::{Style, duration, printable};
 use super::{Options, Output};
 
+/// So many lines for skipped targets are worth reading; hundreds would push what matters off the screen.
+const SKIPPED_SHOWN: usize = 10;
+
 /// The listener for people.
 pub struct Text {
     sink: Sink,
@@ -22,11 +25,18 @@ pub struct Text {
     quiet: bool,
     stream: bool,
     verbose: bool,
+    /// `-vv`: the commands as well.
+    commands_too: bool,
     live: Option<Live>,
     guard: Option<Guard>,
     /// Rendered commands of what started, for the case that it fails.
     commands: HashMap<Arc<str>, Arc<[String]>>,
     failures: Vec<Finished>,
+    /// Targets that were skipped, and whether the run was interrupted: nobody wants to read what that kept from running.
+    skipped: usize,
+    interrupted: bool,
+    /// Something stands above already.
+    began: bool,
     /// `--dry-run`: how many targets for each action.
     planned: Option<Vec<(&'static str, usize)>>,
 }
@@ -40,12 +50,16 @@ impl Text {
             quiet: options.is_quiet(),
             stream: options.output == Output::Stream && !options.is_quiet(),
             verbose: options.verbose > 0 && !options.is_quiet(),
+            commands_too: options.verbose > 1,
             live: options
                 .has_live_region()
                 .then(|| Live::new(live, options.size, Instant::now())),
             guard: options.github.then(Guard::new),
             commands: HashMap::new(),
             failures: Vec::new(),
+            skipped: 0,
+            interrupted: false,
+            began: false,
             planned: None,
         }
     }
@@ -55,6 +69,7 @@ impl Text {
         if bytes.is_empty() {
             return;
         }
+        self.began = true;
         match &mut self.live {
             Some(live) => live.print(Instant::now(), || self.sink.write(bytes)),
             None => self.sink.write(bytes),
@@ -129,7 +144,7 @@ impl Text {
         if self.planned.is_some() {
             return;
         }
-        if finished.outcome != Outcome::Fresh || self.verbose {
+        if self.has_line(finished.outcome) {
             let line = lines::finished(finished, &self.style);
             if !self.finished_group(finished) {
                 self.say(&line);
@@ -144,6 +159,19 @@ impl Text {
         }
     }
 
+    fn has_line(&mut self, outcome: Outcome) -> bool {
+        match outcome {
+            _ if self.verbose => true,
+            Outcome::Fresh => false,
+            Outcome::Skipped if self.interrupted => false,
+            Outcome::Skipped => {
+                self.skipped += 1;
+                self.skipped <= SKIPPED_SHOWN
+            }
+            _ => true,
+        }
+    }
+
     /// Whether the output of a target that didn't fail is shown when it ends.
     fn shows_output(&self, finished: &Finished) -> bool {
         let wanted = match finished.outcome {
@@ -152,13 +180,24 @@ impl Text {
             Outcome::Fresh | Outcome::Restored => self.verbose,
             Outcome::Failed | Outcome::Skipped => false,
         };
-        wanted && !self.quiet && !finished.log.is_empty()
+        let anything = self.commands_too || !finished.log.is_empty();
+        wanted && !self.quiet && anything
     }
 
     fn finished_output(&mut self, finished: &Finished) {
         if self.shows_output(finished) {
-            self.write(&block(&finished.log));
+            self.write(&self.body(finished));
         }
+    }
+
+    /// What a target printed, below its commands where they are wanted.
+    fn body(&self, finished: &Finished) -> Vec<u8> {
+        let commands = self.commands.get(&finished.target);
+        let commands = commands.filter(|_| self.commands_too);
+        let commands = commands.map_or_else(String::new, |commands| lines::commands(commands));
+        let mut body = self.harmless(&commands).into_bytes();
+        body.extend(block(&finished.log));
+        body
     }
 
     /// In GitHub Actions: the line as the title of a group with the output in it.
@@ -168,11 +207,12 @@ impl Text {
         }
         let took = lines::outcome(finished).replacen(" in ", ", ", 1);
         let title = format!("{} ({took})", printable(&finished.target));
+        let body = self.body(finished);
         let Some(guard) = &mut self.guard else {
             return false;
         };
         let mut out = guard.command(&github::group(&title)).into_bytes();
-        out.extend(guard.untrusted(&block(&finished.log)));
+        out.extend(guard.untrusted(&body));
         out.extend_from_slice(guard.command(github::END_GROUP).as_bytes());
         self.write(&out);
         true
@@ -250,7 +290,11 @@ impl Text {
             body.extend_from_slice(format!("{}\n", self.style.paint.bold(&title)).as_bytes());
             body.extend(block(log));
         }
-        let mut out = b"\n".to_vec();
+        let mut out = if self.began {
+            b"\n".to_vec()
+        } else {
+            Vec::new()
+        };
         match &mut self.guard {
             Some(guard) => {
                 let title = format!("forge {}", finished.target);
@@ -267,6 +311,10 @@ impl Text {
     fn run_finished(&mut self, closing: &Closing) {
         if let Some(live) = &mut self.live {
             live.end();
+        }
+        let more = self.skipped.saturating_sub(SKIPPED_SHOWN);
+        if more > 0 {
+            self.say(&format!("– {more} more skipped (`-v` shows them)"));
         }
         let on = self.guard.as_mut().map(Guard::on).unwrap_or_default();
         self.write(on.as_bytes());
@@ -363,6 +411,7 @@ impl Listener for Text {
                 self.warning(target.as_deref(), message, help.as_deref());
             }
             Event::Interrupted { signal } => {
+                self.interrupted = true;
                 self.say(&format!("■ {signal}: ending what is running"));
             }
             Event::RunFinished { .. } => {

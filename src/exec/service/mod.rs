@@ -188,10 +188,11 @@ impl Services {
             });
         }
         drop(service);
-        turn.end(State::Idle);
+        // Before others see that it is gone: after that the run may end, and nobody listens any more.
         self.tell(ServiceEvent::Stopped {
             service: Arc::clone(name),
         });
+        turn.end(State::Idle);
     }
 
     /// The last lines of a service, for those whose work with it failed; says so when it has ended.

@@ -1,0 +1,18 @@
+# forge in an image: docker build -t forge . && docker run --rm -v "$PWD:/work" forge lint
+FROM rust:1.95-slim-bookworm AS build
+WORKDIR /src
+COPY Cargo.toml Cargo.lock ./
+COPY src ./src
+RUN cargo build --locked --release --bin forge
+
+FROM debian:bookworm-slim
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates git \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 10001 --user-group --create-home forge \
+    && install -d -o forge -g forge /work
+COPY --from=build /src/target/release/forge /usr/local/bin/forge
+USER 10001:10001
+WORKDIR /work
+HEALTHCHECK NONE
+ENTRYPOINT ["forge"]

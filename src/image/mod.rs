@@ -1,0 +1,8 @@
+//! Images: what goes into one, and what its Dockerfile says.
+//!
+//! [`dockerignore`] says which files a build sees, [`dockerfile`] reads the instructions, [`practice`] what is worth
+//! a warning in them. Knows nothing of targets; talks to no engine and no registry.
+
+pub mod dockerfile;
+pub mod dockerignore;
+pub mod practice;

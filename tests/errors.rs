@@ -1,0 +1,173 @@
+//! What goes wrong before or around a target, and what is said about it.
+
+#[path = "support/run.rs"]
+mod run;
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+
+use run::Workspace;
+
+#[test]
+fn a_missing_shell_is_named() {
+    let workspace = Workspace::new("[target.a]\nshell = [\"nosuchsh\", \"-c\"]\nrun = \"true\"\n");
+    workspace
+        .forge(&["a"])
+        .code(3)
+        .says("its shell nosuchsh can't be started")
+        .says("help: install nosuchsh");
+}
+
+#[test]
+fn a_missing_directory_is_named() {
+    let workspace = Workspace::new("[target.a]\ndir = \"nowhere\"\nrun = \"true\"\n");
+    workspace
+        .forge(&["a"])
+        .code(1)
+        .says("its directory nowhere doesn't exist");
+}
+
+#[test]
+fn a_missing_or_unfit_tool_is_named_with_what_is_wanted() {
+    let workspace = Workspace::new(
+        "[target.a]\ntools = { no-such-tool = \"1.2\" }\nrun = \"true\"\n[target.b]\ntools = { python3 = \"2.7\" }\nrun = \"true\"\n[target.c]\ntools = { python3 = \"3\" }\nrun = \"true\"\n",
+    );
+    workspace
+        .forge(&["a"])
+        .code(3)
+        .says("no-such-tool isn't installed")
+        .says("help: install no-such-tool 1.2");
+    workspace.forge(&["b"]).code(3).says("2.7 is wanted");
+    workspace.forge(&["c"]).code(0);
+}
+
+#[test]
+fn an_unreadable_input_fails_its_target_alone() {
+    let workspace = Workspace::new(
+        "[target.a]\ninputs = [\"secret.txt\"]\nrun = \"true\"\n[target.b]\ninputs = []\nrun = \"true\"\n",
+    );
+    workspace.write("secret.txt", "x");
+    std::fs::set_permissions(
+        workspace.path("secret.txt"),
+        std::fs::Permissions::from_mode(0o000),
+    )
+    .expect("permissions");
+    let mut command = workspace.command(&["a", "b", "-k", "--json"]);
+    // Root reads everything: be somebody else.
+    if unsafe { libc::geteuid() } == 0 {
+        for path in [workspace.path(""), workspace.home().to_owned()] {
+            run::output("chown", &["-R", "65534", &path.to_string_lossy()]);
+        }
+        command.uid(65534).gid(65534);
+    }
+    let ran = workspace.run(command);
+    assert_eq!(ran.code(1).outcomes(), ["a failed", "b ran"]);
+    let reason = ran.end_of("a")["reason"].to_string();
+    assert!(
+        reason.contains("secret.txt") && reason.contains("ermission denied"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn a_place_that_is_not_there_is_named() {
+    let workspace = Workspace::new("");
+    workspace
+        .forge(&["-C", "nowhere"])
+        .code(2)
+        .says("nowhere")
+        .says("No such file or directory");
+    let empty = tempfile::tempdir().expect("a directory");
+    let mut command = workspace.command(&["test"]);
+    command.current_dir(empty.path());
+    workspace
+        .run(command)
+        .code(2)
+        .says("Pipeline.toml")
+        .says("forge init");
+    workspace
+        .forge(&["-f", "other.toml"])
+        .code(2)
+        .says("other.toml");
+}
+
+#[test]
+fn an_unknown_target_has_a_nearest_name() {
+    let workspace = Workspace::new("[target.lint]\nrun = \"true\"\n");
+    workspace.forge(&["lnt"]).code(2).says("lnt").says("lint");
+    workspace
+        .forge(&["lint", "no:such"])
+        .code(2)
+        .says("no:such");
+    workspace.forge(&[]).code(2).says("default");
+}
+
+#[test]
+fn a_bad_option_is_a_usage_error() {
+    let workspace = Workspace::new("");
+    workspace
+        .forge(&["--keep-goin"])
+        .code(2)
+        .says("--keep-going");
+    workspace.forge(&["-j", "0"]).code(2).says("-j");
+    workspace.forge(&["-j", "many"]).code(2).says("many");
+    workspace
+        .forge(&["--var", "novalue"])
+        .code(2)
+        .says("NAME=VALUE");
+    workspace
+        .forge(&["--output", "loud"])
+        .code(2)
+        .says("grouped");
+}
+
+#[test]
+fn help_shows_the_commands_and_needs_no_workspace() {
+    let workspace = Workspace::new("this is no pipeline");
+    let help = workspace.forge(&["--help"]);
+    help.code(0);
+    let commands = [
+        "run",
+        "list",
+        "check",
+        "why",
+        "graph",
+        "watch",
+        "init",
+        "retry",
+        "cancel",
+        "clean",
+        "cache",
+        "history",
+        "stats",
+        "schema",
+        "completions",
+        "doctor",
+    ];
+    for command in commands {
+        let shown = help
+            .stdout
+            .lines()
+            .any(|line| line.split_whitespace().next() == Some(command));
+        assert!(shown, "{command} isn't in\n{}", help.stdout);
+    }
+    help.says("[TARGET]... [-- ARGS...]").says("--keep-going");
+    let longest = help.stdout.lines().map(|line| line.chars().count()).max();
+    assert!(longest <= Some(100), "{}", help.stdout);
+    let list = workspace.forge(&["list", "--help"]);
+    list.code(0).says("List the targets").says("[TARGET]...");
+    workspace.forge(&["--version"]).code(0).says("forge 0.");
+}
+
+#[test]
+fn every_error_of_a_file_is_shown_with_its_place() {
+    let workspace = Workspace::new(
+        "[target.a]\nruns = \"true\"\n[target.b]\nneeds = [\"c\"]\nrun = \"true\"\n",
+    );
+    workspace
+        .forge(&["b"])
+        .code(2)
+        .says("Pipeline.toml:2")
+        .says("Pipeline.toml:4")
+        .says("2 errors");
+}
