@@ -32,7 +32,7 @@ pub fn run(context: &Context, out: &mut dyn Write) -> Result<u8, Ended> {
     let problems: Vec<_> = ws
         .targets
         .iter()
-        .flat_map(|target| plan::unresolved(&session, target))
+        .flat_map(|target| plan::unset(&session, target))
         .collect();
     context.show(&place.warnings);
     let advice: Vec<_> = ws

@@ -187,21 +187,30 @@ fn refused(ws: &Workspace, target: &Target, reason: &str) -> Problem {
 
 /// References of a target that have no value here.
 pub fn unresolved(session: &Session, target: &Target) -> Vec<Problem> {
+    without_value(session, target, |reference| {
+        use Reference::{Env, GitBranch, GitDirty, GitSha, GitShortSha, GitTag};
+        matches!(
+            reference,
+            Env(_) | GitSha | GitShortSha | GitBranch | GitTag | GitDirty
+        )
+    })
+}
+
+/// Only the unset variables: whether there is a commit, and a tag on it, says nothing about the file.
+pub fn unset(session: &Session, target: &Target) -> Vec<Problem> {
+    without_value(session, target, |reference| {
+        matches!(reference, Reference::Env(_))
+    })
+}
+
+fn without_value(
+    session: &Session,
+    target: &Target,
+    asked: impl Fn(&Reference) -> bool,
+) -> Vec<Problem> {
     let mut problems = Vec::new();
     for text in texts(session, target) {
-        for reference in text.references() {
-            let asks_caller = matches!(
-                reference,
-                Reference::Env(_)
-                    | Reference::GitSha
-                    | Reference::GitShortSha
-                    | Reference::GitBranch
-                    | Reference::GitTag
-                    | Reference::GitDirty
-            );
-            if !asks_caller {
-                continue;
-            }
+        for reference in text.references().filter(|reference| asked(reference)) {
             if let Err(error) = session.value(reference, target.project) {
                 let help = match reference {
                     Reference::Env(name) => format!("set it: {name}=… forge {}", target.address),
