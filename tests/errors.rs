@@ -6,7 +6,7 @@ mod run;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 
-use run::Workspace;
+use run::{Ran, Workspace};
 
 #[test]
 fn a_missing_shell_is_named() {
@@ -52,21 +52,41 @@ fn an_unreadable_input_fails_its_target_alone() {
         std::fs::Permissions::from_mode(0o000),
     )
     .expect("permissions");
-    let mut command = workspace.command(&["a", "b", "-k", "--json"]);
-    // Root reads everything: be somebody else.
-    if unsafe { libc::geteuid() } == 0 {
-        for path in [workspace.path(""), workspace.home().to_owned()] {
-            run::output("chown", &["-R", "65534", &path.to_string_lossy()]);
-        }
-        command.uid(65534).gid(65534);
-    }
-    let ran = workspace.run(command);
+    let ran = as_somebody_else(&workspace, &["a", "b", "-k", "--json"]);
     assert_eq!(ran.code(1).outcomes(), ["a failed", "b ran"]);
     let reason = ran.end_of("a")["reason"].to_string();
     assert!(
         reason.contains("secret.txt") && reason.contains("ermission denied"),
         "{reason}"
     );
+}
+
+/// Root reads everything: runs forge as one who doesn't.
+fn as_somebody_else(workspace: &Workspace, args: &[&str]) -> Ran {
+    let mut command = workspace.command(args);
+    if unsafe { libc::geteuid() } == 0 {
+        for path in [workspace.path(""), workspace.home().to_owned()] {
+            run::output("chown", &["-R", "65534", &path.to_string_lossy()]);
+        }
+        command.uid(65534).gid(65534);
+    }
+    workspace.run(command)
+}
+
+#[test]
+fn an_unreadable_directory_fails_those_that_look_into_it() {
+    let workspace = Workspace::new(
+        "[target.a]\nrun = \"true\"\n[target.b]\ninputs = [\"src/*\"]\nrun = \"true\"\n",
+    );
+    workspace.write("src/x", "x");
+    workspace.write("closed/y", "y");
+    let closed = std::fs::Permissions::from_mode(0o000);
+    std::fs::set_permissions(workspace.path("closed"), closed).expect("permissions");
+    let ran = as_somebody_else(&workspace, &["a", "b", "-k", "--json"]);
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(workspace.path("closed"), open).expect("permissions");
+    assert_eq!(ran.code(1).outcomes(), ["a failed", "b ran"]);
+    assert!(ran.end_of("a")["reason"].to_string().contains("closed"));
 }
 
 #[test]

@@ -59,6 +59,8 @@ struct Coordinator<'a> {
     scheduler: Scheduler,
     /// The walk for all targets, while nothing has run that could have changed a file.
     tree: Option<Tree>,
+    /// That walk met a directory that can't be read.
+    unwalkable: bool,
     looks: HashMap<usize, Look>,
     hands: Option<Hands>,
     counts: Counts,
@@ -98,6 +100,7 @@ impl<'a> Coordinator<'a> {
             ),
             names: plan.targets.iter().map(address).collect(),
             tree: None,
+            unwalkable: false,
             looks: HashMap::new(),
             hands: None,
             counts: Counts::default(),
@@ -188,14 +191,18 @@ impl<'a> Coordinator<'a> {
     }
 
     fn look_now(&mut self, target: &Target) -> Result<Look, Fault> {
-        if self.tree.is_none() {
+        if self.tree.is_none() && !self.unwalkable {
             let bases = self
                 .plan
                 .targets
                 .iter()
                 .flat_map(|id| self.session.spec(*id).bases.clone());
             let bases: Vec<String> = bases.collect();
-            self.tree = Some(self.session.walker.walk(&bases)?);
+            // A directory that can't be read is the trouble of those that look into it: each walks for itself then.
+            match self.session.walker.walk(&bases) {
+                Ok(tree) => self.tree = Some(tree),
+                Err(_) => self.unwalkable = true,
+            }
         }
         self.session.look(target, self.tree.as_ref())
     }
