@@ -366,7 +366,7 @@ fn references_are_put_in_when_it_runs() {
 fn overlaps_are_seen_across_projects_and_allowed_within_a_target() {
     let apart = "[target.a]\noutputs = [\"d\", \"d/x\", \"d/*.js\"]\nrun = \"true\"\n[target.b]\noutputs = [\"dd\", \"e/*.js\"]\nrun = \"true\"";
     assert!(codes(&[("", apart)]).is_empty());
-    let member = "[target.a]\noutputs = [\"../shared\"]\nrun = \"true\"";
+    let member = "[target.a]\noutputs = [\"../common\"]\nrun = \"true\"";
     let files = [
         ("", "[workspace]\nmembers = [\"m/*\"]"),
         ("m/one", member),
