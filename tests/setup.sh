@@ -105,9 +105,11 @@ programs() {
 
 # --- engine -----------------------------------------------------------------------------------------------------
 
-# is_running PIDFILE NAME: the process that we started is still that one.
+# is_running PIDFILE NAME: the process that we started is still that one, and more than a name that nobody has waited for.
 is_running() {
-    [ -s "$1" ] && [ "$(cat "/proc/$(cat "$1")/comm" 2>/dev/null)" = "$2" ]
+    local pid
+    [ -s "$1" ] && pid=$(cat "$1") && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$2" ] &&
+        ! grep -q '^State:[[:space:]]*Z' "/proc/$pid/status" 2>/dev/null
 }
 
 wait_for() {
@@ -121,6 +123,10 @@ wait_for() {
 }
 
 start_dockerd() {
+    # One that was killed left its file, and its number may be another's by now: dockerd wouldn't start.
+    is_running "$bed/dockerd.pid" dockerd || as_root rm -f "$bed/dockerd.pid"
+    local containerd=/var/run/docker/containerd/containerd.pid
+    is_running "$containerd" containerd || as_root rm -f "$containerd"
     as_root sh -c "exec setsid dockerd --pidfile '$bed/dockerd.pid' >'$bed/dockerd.log' 2>&1 </dev/null" 9>&- &
     local pid=$! tries=300
     until engine_answers; do
@@ -240,13 +246,15 @@ registry() {
 
 # --- commands ---------------------------------------------------------------------------------------------------
 
+has_ended() { ! is_running "$@"; }
+
 stop() {
     local pidfile=$1 name=$2
     if is_running "$pidfile" "$name"; then
         local pid
         pid=$(cat "$pidfile")
         as_root kill "$pid"
-        wait_for 200 sh -c "! kill -0 $pid 2>/dev/null && ! test -d /proc/$pid" || die "$name ($pid) doesn't end"
+        wait_for 200 has_ended "$pidfile" "$name" || die "$name ($pid) doesn't end"
         say "$name: stopped"
     fi
     as_root rm -f "$pidfile"
