@@ -30,7 +30,7 @@ impl Owner {
         self.pid
     }
 
-    /// Reads what [`Owner::to_string`] wrote.
+    /// Reads what `to_string` wrote.
     pub fn parse(text: &str) -> Option<Owner> {
         let mut words = text.split(' ');
         let owner = Owner {
