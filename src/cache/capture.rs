@@ -12,9 +12,10 @@ use super::blobs::Blobs;
 use super::index::{Index, Unreadable, in_pool};
 use super::manifest::{Entry, Manifest, Node};
 use super::stat::{Kind, Stat};
-use super::walk::{is_within, with_path};
+use super::walk::with_path;
 use crate::pipeline::glob::Glob;
 use crate::pipeline::model::OutputPattern;
+use crate::pipeline::paths::is_within;
 
 /// Why outputs couldn't be captured.
 #[derive(Debug)]

@@ -14,9 +14,10 @@ use super::index::{Index, Unreadable};
 use super::key::{Preimage, Section, Value};
 use super::manifest::{Manifest, Node};
 use super::stat::{Kind, Stat};
-use super::walk::{Listing, Tree, Walker, is_within, join};
+use super::walk::{Listing, Tree, Walker, join};
 use crate::pipeline::glob::{Glob, has_wildcard};
 use crate::pipeline::model::{Target, TargetId, Workspace};
+use crate::pipeline::paths::is_within;
 
 /// Which target makes which path.
 pub struct Claims {

@@ -261,14 +261,6 @@ fn outermost(bases: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// Whether `path` is `directory` or lies below it; everything lies below the empty path.
-pub fn is_within(path: &str, directory: &str) -> bool {
-    directory.is_empty()
-        || path
-            .strip_prefix(directory)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
 /// Joins two workspace-relative paths.
 pub fn join(directory: &str, name: &str) -> String {
     if directory.is_empty() {

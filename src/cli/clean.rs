@@ -8,11 +8,11 @@ use serde_json::json;
 
 use crate::cache::manifest::{Entry, Manifest, Node};
 use crate::cache::store::{self, Batch};
-use crate::cache::walk::is_within;
 use crate::engine::active;
 use crate::engine::session::{self, Session};
 use crate::pipeline::glob::Glob;
 use crate::pipeline::model::{Target, TargetId};
+use crate::pipeline::paths::is_within;
 use crate::report::style::{count, printable};
 
 use super::context::{Context, Place};

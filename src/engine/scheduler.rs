@@ -229,11 +229,6 @@ impl Scheduler {
     pub fn is_done(&self) -> bool {
         self.left == 0
     }
-
-    /// Nodes that are handed out and haven't ended.
-    pub fn running(&self) -> usize {
-        self.running
-    }
 }
 
 /// The `finally` nodes and everything that they alone need.

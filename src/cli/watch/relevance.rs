@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::cache::inputs::Claims;
-use crate::cache::walk::{Walker, is_within};
+use crate::cache::walk::Walker;
 use crate::engine::session;
 use crate::pipeline::glob::Glob;
 use crate::pipeline::model::Workspace;
+use crate::pipeline::paths::is_within;
 
 /// What a workspace reads and writes.
 pub struct Relevance {
