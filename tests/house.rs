@@ -10,9 +10,13 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("pipeline", &["graph"]),
     ("graph", &["pipeline"]),
     ("cache", &["pipeline"]),
-    ("exec", &["pipeline"]),
-    ("image", &[]),
-    ("engine", &["cache", "exec", "graph", "pipeline"]),
+    ("docker", &[]),
+    ("exec", &["docker", "pipeline"]),
+    ("image", &["docker"]),
+    (
+        "engine",
+        &["cache", "docker", "exec", "graph", "image", "pipeline"],
+    ),
     ("history", &["engine::event"]),
     ("report", &["engine::event"]),
     ("init", &["pipeline"]),
@@ -21,7 +25,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 /// Above all: it may name everything.
 const TOP: &str = "cli";
 
-const FRONT: &[&str] = &["units"];
+const FRONT: &[&str] = &["http", "units"];
 
 /// What would reach outside, in rooms that are pure.
 const OUTSIDE: &[&str] = &[

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use forge::exec::docker::{self, Engine};
+use forge::docker::{self, Engine};
 use forge::exec::service::{
     Check, Rendered, ServiceError, ServiceEvent, Services, Template, leftovers, sweep,
 };

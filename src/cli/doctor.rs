@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::exec::docker::{Engine, EngineError};
+use crate::docker::{Engine, EngineError};
 use crate::exec::service::{leftovers, sweep};
 use crate::pipeline::model::{Kind, Provider, Tool, Workspace};
 use crate::report::style::{Paint, count, printable};

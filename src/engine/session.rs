@@ -17,7 +17,7 @@ use crate::cache::snapshot::Snapshot;
 use crate::cache::store::{Batch, State, Store};
 use crate::cache::upkeep::Upkeep;
 use crate::cache::walk::Walker;
-use crate::exec::docker;
+use crate::docker;
 use crate::pipeline::model::{ServiceId, TargetId, Workspace};
 
 use super::active;

@@ -2,8 +2,6 @@
 //!
 //! Knows nothing of targets, keys or what is done with the output.
 
-pub mod docker;
-mod http;
 pub mod mask;
 pub mod process;
 pub mod service;

@@ -8,7 +8,7 @@ use super::error::ServiceError;
 use super::owner::Owner;
 use super::tail::{self, Needle, Tail};
 use super::{HOST, ports};
-use crate::exec::docker::{ContainerSpec, Engine, EngineError, Listed};
+use crate::docker::{ContainerSpec, Engine, EngineError, Listed};
 
 /// The label that every container of forge carries: who it belongs to, see [`Owner`].
 const OWNER: &str = "forge.owner";

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::super::docker::EngineError;
+use crate::docker::EngineError;
 
 /// What a service's failure means for the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -36,7 +36,7 @@ use container::Origin;
 use ports::Ports;
 use slot::{Entered, Slot, State};
 
-use super::docker::{Engine, EngineError};
+use crate::docker::{Engine, EngineError};
 
 /// Where every service answers.
 pub const HOST: &str = "127.0.0.1";

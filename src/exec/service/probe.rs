@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::backend::Backend;
 use super::error::ServiceError;
-use crate::exec::http;
+use crate::http;
 
 /// The first pause between two probes; it doubles up to the service's `every`, so that what is ready
 /// in no time isn't waited for.

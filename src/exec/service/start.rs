@@ -10,7 +10,7 @@ use super::error::{Cause, ServiceError};
 use super::local::Local;
 use super::probe::{self, Pace, Step};
 use super::{HOST, ServiceEvent, Services, ports};
-use crate::exec::docker::{Engine, ImageInfo};
+use crate::docker::{Engine, ImageInfo};
 
 /// How often a process is started when somebody took its free port before it did.
 const ATTEMPTS: usize = 3;

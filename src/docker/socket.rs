@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{EngineError, endpoint};
-use crate::exec::http;
+use crate::http;
 
 /// The id of a local image, which changes with every byte of it; `None` when the engine has no such
 /// image. One plain request on the engine's socket, because runs that do nothing ask this too.
