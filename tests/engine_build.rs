@@ -17,7 +17,7 @@ use forge::docker::{
 };
 use forge::image::context::{Context, Entry, Kind};
 
-const BOTH: [Builder; 1] = [Builder::Classic];
+const BOTH: [Builder; 2] = [Builder::Classic, Builder::BuildKit];
 
 fn docker(args: &[&str]) -> String {
     let output = Command::new("docker").args(args).output().unwrap();
@@ -464,4 +464,48 @@ fn a_push_that_fails_says_why() {
     assert_eq!(cancelled.kind, PushErrorKind::Cancelled);
     engine.remove_image(&name).unwrap();
     engine.remove_image(&closed).unwrap();
+}
+
+#[test]
+fn a_secret_is_there_while_it_is_needed_and_nowhere_else() {
+    const SECRET: &str = "hunter2-is-secret";
+    let text = format!(
+        "FROM busybox:1\nRUN --mount=type=secret,id=token cat /run/secrets/token; wc -c < /run/secrets/token; echo {}\nCMD ls -A /run/secrets\n",
+        unique()
+    );
+    let mut bench = Bench::new(Builder::BuildKit, &text);
+    bench.spec.secrets = vec![("token".into(), SECRET.into())];
+    let id = bench.build(&[]).unwrap();
+    let logged = bench.logged();
+    assert_eq!(logged[0], format!("***{}", SECRET.len()));
+    assert!(!docker(&["history", "--no-trunc", &id]).contains(SECRET));
+    assert!(!docker(&["inspect", &id]).contains(SECRET));
+    assert!(!format!("{:?}", bench.told.borrow()).contains(SECRET));
+    assert_eq!(docker(&["run", "--rm", &id]), "");
+
+    bench.write("Dockerfile", &text.replace("wc", "exit 3 # wc"));
+    let error = bench.build(&[]).unwrap_err();
+    assert_eq!(error.failed.as_ref().unwrap().output, ["***"]);
+    assert!(!format!("{error:?}").contains(SECRET));
+
+    bench.spec.secrets.clear();
+    bench.write("Dockerfile", &text.replace("id=token", "id=token,required"));
+    let error = bench.build(&[]).unwrap_err();
+    assert!(error.message.contains("token"), "{error}");
+}
+
+#[test]
+fn a_cache_mount_keeps_its_files_from_build_to_build() {
+    let word = unique();
+    let text = |step: &str| {
+        format!(
+            "FROM busybox:1\nRUN --mount=type=cache,id={word},target=/cache echo {step} >> /cache/steps; cat /cache/steps\n"
+        )
+    };
+    let bench = Bench::new(Builder::BuildKit, &text("one"));
+    bench.build(&[]).unwrap();
+    assert_eq!(bench.logged(), ["one"]);
+    bench.write("Dockerfile", &text("two"));
+    bench.build(&[]).unwrap();
+    assert_eq!(bench.logged(), ["one", "two"]);
 }

@@ -262,6 +262,15 @@ impl Content {
         self.size
     }
 
+    /// Insists on the size that was told before.
+    pub fn of_size(self, size: u64) -> Result<Self, ContextError> {
+        if self.size == size {
+            Ok(self)
+        } else {
+            Err(ContextError::changed(&self.path))
+        }
+    }
+
     fn read(&mut self) -> Result<Option<Vec<u8>>, ContextError> {
         let mut piece = Vec::with_capacity(PIECE.min(self.left as usize + 1));
         let limit = PIECE as u64;

@@ -3,10 +3,13 @@
 //! [`classic`] and [`buildkit`] make the same [`Progress`] of what the two builders tell; [`session`] answers what BuildKit asks
 //! back. Knows nothing of targets, keys and registries beyond their credentials.
 
+mod buildkit;
 mod classic;
 mod error;
+mod files;
 mod output;
 mod place;
+mod session;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
@@ -158,7 +161,7 @@ impl Engine {
                 self.build_classic(spec, context, (&text, mask), progress, cancelled)
             }
             Builder::BuildKit => {
-                self.build_classic(spec, context, (&text, mask), progress, cancelled)
+                self.build_buildkit(spec, context, (&text, mask), progress, cancelled)
             }
         }?;
         for name in &spec.tags {
