@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 
 /// Each room, and the rooms that it may name. Everybody may name what stands at the front: `units`.
 const MAY_KNOW: &[(&str, &[&str])] = &[
+    ("aws", &[]),
     ("pipeline", &["graph"]),
     ("graph", &["pipeline"]),
     ("cache", &["pipeline"]),
     ("docker", &[]),
     ("exec", &["docker", "pipeline"]),
-    ("image", &["docker"]),
+    ("image", &["aws", "docker", "pipeline"]),
     (
         "engine",
         &["cache", "docker", "exec", "graph", "image", "pipeline"],

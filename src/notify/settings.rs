@@ -167,7 +167,7 @@ pub mod tests {
         for variable in ["NOTHING", "EMPTY"] {
             let lines = format!("kind = \"webhook\"\nurl = \"${{env.{variable}}}\"");
             let failure = settings(&lines).err().expect("a failure");
-            assert_eq!(failure.kind, super::super::FailureKind::Missing);
+            assert_eq!(failure.kind, crate::notify::FailureKind::Missing);
             assert!(failure.message.contains(variable), "{failure:?}");
             assert!(
                 failure.help.starts_with(&format!("set {variable};")),
