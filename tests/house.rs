@@ -19,6 +19,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         &["cache", "docker", "exec", "graph", "image", "pipeline"],
     ),
     ("history", &["engine::event"]),
+    ("notify", &["engine::event", "pipeline"]),
     ("report", &["engine::event"]),
     ("init", &["pipeline"]),
 ];
