@@ -13,7 +13,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("cache", &["pipeline"]),
     ("docker", &["image"]),
     ("exec", &["docker", "pipeline"]),
-    ("image", &["aws", "docker", "pipeline"]),
+    ("image", &["aws", "pipeline"]),
     (
         "engine",
         &["cache", "docker", "exec", "graph", "image", "pipeline"],

@@ -17,7 +17,7 @@ use super::manifest::Manifest;
 use super::stat::Stat;
 use super::store::State;
 
-const MAGIC: &[u8; 16] = b"forge snapshot 2";
+const MAGIC: &[u8; 16] = b"forge snapshot 3";
 
 /// What a run with nothing to do needs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -67,7 +67,20 @@ fn command(cli: Cli) -> Result<u8, Ended> {
         Command::List(selection) => {
             let place = context.load()?;
             let chosen = everything_or(&context, &place, &selection.targets)?;
-            list::run(&place.workspace, &chosen, json, context.paint(), &mut out).map(|()| 0)
+            let reading = std::cell::OnceCell::new();
+            let image = |address: &str| {
+                let session = reading.get_or_init(|| context.reading(&place));
+                session.state(address)?.image
+            };
+            let images = &image as &dyn Fn(&str) -> _;
+            list::run(
+                &place.workspace,
+                &chosen,
+                json.then_some(images),
+                context.paint(),
+                &mut out,
+            )
+            .map(|()| 0)
         }
         Command::Why(selection) => {
             let place = context.load()?;

@@ -141,6 +141,7 @@ pub fn prepare(
         dry_run: options.dry_run,
         force: options.force,
         no_cache: options.no_cache,
+        no_push: options.no_push,
         logs: options.verbose > 0,
         named: named.clone(),
         args: words.args.clone(),
