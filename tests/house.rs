@@ -11,14 +11,15 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("pipeline", &["graph"]),
     ("graph", &["pipeline"]),
     ("cache", &["pipeline"]),
-    ("docker", &[]),
+    ("docker", &["image"]),
     ("exec", &["docker", "pipeline"]),
-    ("image", &["aws", "docker", "pipeline"]),
+    ("image", &["aws", "pipeline"]),
     (
         "engine",
         &["cache", "docker", "exec", "graph", "image", "pipeline"],
     ),
     ("history", &["engine::event"]),
+    ("notify", &["engine::event", "pipeline"]),
     ("report", &["engine::event"]),
     ("init", &["pipeline"]),
 ];
