@@ -1,9 +1,13 @@
-//! Registries: a real one on loopback, as `tests/setup.sh registry` starts it, with images that a real engine
-//! pushed; and answers that no good registry gives.
+//! Registries: a real one on loopback, with images that a real engine
+//! pushed; and answers that no good registry gives. First: `eval "$(bash tests/setup.sh registry)"`.
 
+#[path = "../support/aws/mod.rs"]
+mod aws;
+mod ecr;
 mod odd;
 mod responder;
 
+use std::env;
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
@@ -27,18 +31,9 @@ struct Bed {
 fn bed() -> &'static Bed {
     static BED: OnceLock<Bed> = OnceLock::new();
     BED.get_or_init(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/setup.sh");
-        let output = Command::new("bash")
-            .arg(script)
-            .arg("registry")
-            .output()
-            .unwrap();
-        let said = String::from_utf8(output.stdout).unwrap();
         let of = |name: &str| {
-            let start = format!("export FORGE_TEST_REGISTRY{name}=");
-            let line = said.lines().find_map(|line| line.strip_prefix(&start));
-            line.unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&output.stderr)))
-                .to_owned()
+            let value = env::var(format!("FORGE_TEST_REGISTRY{name}"));
+            value.expect("first: eval \"$(bash tests/setup.sh registry)\"")
         };
         Bed {
             host: of(""),
@@ -50,11 +45,21 @@ fn bed() -> &'static Bed {
 
 /// A Docker configuration that knows this password for the registry.
 fn config(password: &str) -> tempfile::TempDir {
+    user_config(&bed().host, &bed().user, password)
+}
+
+fn user_config(host: &str, user: &str, password: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let auth = STANDARD.encode(format!("{}:{password}", bed().user));
-    let text = format!(r#"{{"auths":{{"{}":{{"auth":"{auth}"}}}}}}"#, bed().host);
+    let auth = STANDARD.encode(format!("{user}:{password}"));
+    let text = format!(r#"{{"auths":{{"{host}":{{"auth":"{auth}"}}}}}}"#);
     fs::write(dir.path().join("config.json"), text).unwrap();
     dir
+}
+
+/// An image of its own, by its label.
+fn busybox_with(config: &Path, label: &str, name: &str) {
+    let text = format!("FROM busybox:1\nLABEL forge.test=\"{label}\"\n");
+    docker(config, &["build", "-q", "-t", name, "-"], &text);
 }
 
 fn registry(config: &tempfile::TempDir) -> Plain {
@@ -86,19 +91,24 @@ fn docker(config: &Path, args: &[&str], input: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Pushes an image and forgets it; its digest.
+fn push_as(config: &Path, name: &str) -> String {
+    docker(config, &["push", "-q", name], "");
+    let format = "{{range .RepoDigests}}{{println .}}{{end}}";
+    let digests = docker(config, &["inspect", "-f", format, name], "");
+    let start = format!("{}@", name.rsplit_once(':').unwrap().0);
+    let digest = digests.lines().find_map(|line| line.strip_prefix(&start));
+    let digest = digest.unwrap().to_owned();
+    docker(config, &["rmi", "-f", name], "");
+    digest
+}
+
 fn push(test: &str) -> Pushed {
     let config = config(&bed().password);
     let repository = format!("forge-test/{test}-{}", std::process::id());
     let name = format!("{}/{repository}:one", bed().host);
-    let text = format!("FROM busybox:1\nLABEL forge.test=\"{test}\"\n");
-    docker(config.path(), &["build", "-q", "-t", &name, "-"], &text);
-    docker(config.path(), &["push", "-q", &name], "");
-    let format = "{{range .RepoDigests}}{{println .}}{{end}}";
-    let digests = docker(config.path(), &["inspect", "-f", format, &name], "");
-    let start = format!("{}/{repository}@", bed().host);
-    let digest = digests.lines().find_map(|line| line.strip_prefix(&start));
-    let digest = digest.unwrap().parse().unwrap();
-    docker(config.path(), &["rmi", "-f", &name], "");
+    busybox_with(config.path(), test, &name);
+    let digest = push_as(config.path(), &name).parse().unwrap();
     Pushed {
         config,
         repository,
@@ -224,7 +234,7 @@ fn a_host_is_a_host_alone() {
 #[test]
 #[ignore = "another test runs it"]
 fn child() {
-    let reference = std::env::var("REFERENCE").unwrap().parse().unwrap();
+    let reference = env::var("REFERENCE").unwrap().parse().unwrap();
     match digest_of(&reference) {
         Ok(digest) => println!("\nanswer {digest:?}"),
         Err(error) => println!("\nanswer {:?}", error.kind),
@@ -253,7 +263,7 @@ fn a_base_image_is_asked_for_as_the_user_with_a_credential_helper() {
         .status();
     assert!(written.unwrap().success());
     let ask = |name: &str, config: &Path| {
-        let output = Command::new(std::env::current_exe().unwrap())
+        let output = Command::new(env::current_exe().unwrap())
             .args(["--exact", "child", "--ignored", "--nocapture"])
             .env("REFERENCE", format!("{}/{name}", bed().host))
             .env("DOCKER_CONFIG", config)

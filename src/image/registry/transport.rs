@@ -15,6 +15,7 @@ use super::wire::{Reply, Wire, is_this_machine};
 /// Most that is read of a token's answer, in bytes.
 const MAX_TOKEN: u64 = 1 << 20;
 const UNAUTHORIZED: u16 = 401;
+const FORBIDDEN: u16 = 403;
 
 /// Says who to be; asked only when a registry wants to know.
 pub type Lookup = Box<dyn Fn() -> Result<Option<Credentials>, RegistryError> + Send + Sync>;
@@ -130,9 +131,11 @@ impl Transport {
             && let Some(new) = self.log_in(&reply, ask, deadline)?
         {
             reply = self.once(ask, Some(&new), deadline)?;
-            self.remember(&ask.scope, &new, reply.status != UNAUTHORIZED);
             login = Some(new);
         }
+        // One that is refused would be refused again: the next question starts anew.
+        let is_good = !matches!(reply.status, UNAUTHORIZED | FORBIDDEN);
+        self.remember(&ask.scope, login.as_ref().filter(|_| is_good));
         let media_type = reply.header("content-type").split(';').next();
         Ok(Answer {
             status: reply.status,
@@ -150,13 +153,12 @@ impl Transport {
         is_fresh.then(|| login.clone())
     }
 
-    fn remember(&self, scope: &str, login: &Login, is_good: bool) {
+    fn remember(&self, scope: &str, login: Option<&Login>) {
         if let Ok(mut logins) = self.logins.lock() {
-            if is_good {
-                logins.insert(scope.to_owned(), login.clone());
-            } else {
-                logins.remove(scope);
-            }
+            match login {
+                Some(login) => logins.insert(scope.to_owned(), login.clone()),
+                None => logins.remove(scope),
+            };
         }
     }
 
