@@ -86,6 +86,7 @@ fn ask(aws: &Aws, steps: &str) -> Vec<String> {
 
 /// A simulator with the repository, as forge makes it.
 fn simulator() -> Aws {
+    crate::bed();
     let aws = Aws::start();
     assert_eq!(ask_with(&aws, &[("CREATE", "1")], "prepare"), ["()"]);
     aws.forget_calls();

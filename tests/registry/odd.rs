@@ -146,6 +146,10 @@ fn a_page_is_not_a_manifest() {
     );
     assert_eq!(error.message, expected);
 
+    let error = as_ann(&responder.host, |registry| registry.prepare("a/b")).unwrap_err();
+    assert!(error.message.contains("answered with a page"), "{error}");
+    assert!(responder.asked()[0].contains("forge/"));
+
     let responder = Responder::start(move |_, _, _| told(404, page));
     assert_eq!(as_ann(&responder.host, digests).unwrap(), [None]);
     let responder = Responder::start(move |_, _, _| told(302, page));

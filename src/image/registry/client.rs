@@ -43,9 +43,15 @@ impl Client {
         let ask = Ask::get("", repository).writing();
         let answer = self.transport.send(&ask)?;
         match answer.status {
-            200 => Ok(()),
+            200 if answer.media_type != "text/html" => Ok(()),
+            200 | 404 => Err(self.not_a_registry("a page where a registry answers")),
             _ => Err(self.refused(&answer, repository)),
         }
+    }
+
+    fn not_a_registry(&self, what: &str) -> RegistryError {
+        let help = "is there a registry at this address, and no proxy or login page before it?";
+        RegistryError::other(format!("{} answered with {what}", self.host())).with_help(help)
     }
 
     /// What a tag names now; `None` where there is no such tag or repository.
@@ -94,13 +100,8 @@ impl Client {
                 "" => "something",
                 media_type => media_type,
             };
-            let message = format!(
-                "{} answered with {what} where the manifest of {repository}:{name} should be",
-                self.host()
-            );
-            return Err(RegistryError::other(message).with_help(
-                "is there a registry at this address, and no proxy or login page before it?",
-            ));
+            let instead = format!("{what} where the manifest of {repository}:{name} should be");
+            return Err(self.not_a_registry(&instead));
         }
         let digest = Digest::of(&answer.body);
         let is_other = |said: &&str| said.starts_with("sha256:") && *said != digest.as_str();

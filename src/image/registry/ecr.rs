@@ -132,14 +132,10 @@ impl Ecr {
 
     /// Remembers its name, once it is in the account that the pipeline file says.
     fn keep(&self, name: &str, repository: Repository) -> Result<(), RegistryError> {
-        let is = repository.registry_id.as_deref();
-        if let (Some(account), Some(other)) = (self.api.account.as_deref(), is)
-            && account != other
-        {
-            let message = format!("ECR answered for account {other}, where {account} is wanted");
-            return Err(RegistryError::new(Kind::Denied, message)
-                .with_help("check `account` of `ecr` under [registry], and who is calling"));
-        }
+        check_account(
+            self.api.account.as_deref(),
+            repository.registry_id.as_deref(),
+        )?;
         if let (Some(uri), Ok(mut names)) = (repository.repository_uri, self.names.lock()) {
             names.insert(name.to_owned(), uri);
         }
@@ -349,6 +345,18 @@ impl Registry for Ecr {
     }
 }
 
+/// An image that went to the wrong account is found by nobody.
+fn check_account(wanted: Option<&str>, answered: Option<&str>) -> Result<(), RegistryError> {
+    match (wanted, answered) {
+        (Some(wanted), Some(other)) if wanted != other => {
+            let message = format!("ECR answered for account {other}, where {wanted} is wanted");
+            Err(RegistryError::new(Kind::Denied, message)
+                .with_help("check `account` of `ecr` under [registry], and who is calling"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// `user:password` in base64.
 fn credentials(token: &str) -> Option<Credentials> {
     let pair = String::from_utf8(STANDARD.decode(token).ok()?).ok()?;
@@ -394,6 +402,15 @@ mod tests {
             host("http://127.0.0.1:5000/", Some("444455556666")),
             "127.0.0.1:5000"
         );
+    }
+
+    #[test]
+    fn another_account_than_the_wanted_is_refused() {
+        let (one, other) = (Some("111122223333"), Some("444455556666"));
+        assert!(check_account(None, one).is_ok() && check_account(one, one).is_ok());
+        let error = check_account(one, other).unwrap_err();
+        assert_eq!(error.kind, Kind::Denied);
+        assert!(error.message.contains("444455556666, where 111122223333"));
     }
 
     #[test]
