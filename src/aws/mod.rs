@@ -60,12 +60,11 @@ impl Aws {
             .enable_all()
             .build()
             .map_err(|error| AwsError::other(format!("can't start the AWS client: {error}")))?;
-        let config = runtime.block_on(load(place))?;
-        let region = config.region().map(|region| region.as_ref().to_owned());
+        let (config, region) = runtime.block_on(load(place))?;
         Ok(Aws {
             runtime,
-            region: region.ok_or_else(AwsError::no_region)?,
             config,
+            region,
             identity: OnceLock::new(),
         })
     }
@@ -138,8 +137,8 @@ impl Aws {
     }
 }
 
-/// Everything but the identity, with credentials in hand.
-async fn load(place: &Place) -> Result<SdkConfig, AwsError> {
+/// The configuration, with credentials in hand, and its region.
+async fn load(place: &Place) -> Result<(SdkConfig, String), AwsError> {
     let http = wire::client();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http.clone())
@@ -154,9 +153,9 @@ async fn load(place: &Place) -> Result<SdkConfig, AwsError> {
         loader = loader.profile_name(profile);
     }
     let config = loader.load().await;
-    if config.region().is_none() {
-        return Err(AwsError::no_region());
-    }
+    let region = config.region().ok_or_else(AwsError::no_region)?;
+    let region = region.as_ref().to_owned();
     let user = ["GITHUB_ACTOR", "USER"].map(|name| env::var(name).ok());
-    credentials::add(config, place, user.into_iter().flatten().next(), http).await
+    let user = user.into_iter().flatten().next();
+    Ok((credentials::add(config, place, user, http).await?, region))
 }

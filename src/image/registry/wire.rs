@@ -132,38 +132,36 @@ impl Wire {
 
     fn told(&self, tried: Result<Reply, Error>, uri: &Uri) -> Result<Reply, RegistryError> {
         tried.map_err(|error| {
-            let asked = uri
-                .authority()
-                .map_or(self.host.as_str(), |authority| authority.as_str());
-            let (why, help) = reason(&error);
-            RegistryError::new(
-                Kind::Unreachable,
-                format!("no registry answers at {asked}: {why}"),
-            )
-            .with_help(help)
+            let asked = uri.authority().map_or(self.host.as_str(), |to| to.as_str());
+            unanswered(asked, &error)
         })
     }
 }
 
-/// Why there was no answer, and what to do.
-fn reason(error: &Error) -> (String, &'static str) {
-    let network = "is the address right, and is the registry up? Where a proxy is needed, HTTPS_PROXY names it";
-    match error {
-        Error::HostNotFound => ("there is no such host".into(), network),
-        Error::Timeout(_) => ("it took too long".into(), network),
-        Error::BodyExceedsLimit(_) => (
-            "it sends more than an image's description can be".into(),
-            network,
-        ),
-        Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            ("connection refused".into(), network)
+fn unanswered(asked: &str, error: &Error) -> RegistryError {
+    let why = match error {
+        Error::BodyExceedsLimit(limit) => {
+            let message = format!("{asked} sends more than {limit} bytes");
+            return RegistryError::other(message).with_help("is there a registry at this address?");
         }
-        Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => (
-            error.to_string(),
-            "a registry other than on this machine needs TLS and a certificate that this machine trusts",
-        ),
-        error => (error.to_string(), network),
-    }
+        Error::HostNotFound => "there is no such host".to_owned(),
+        Error::Timeout(_) => "it took too long".to_owned(),
+        Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            "connection refused".to_owned()
+        }
+        error => error.to_string(),
+    };
+    let is_tls = matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::InvalidData);
+    let help = match is_tls {
+        true => {
+            "a registry that isn't on this machine needs TLS and a certificate that this machine trusts"
+        }
+        false => {
+            "is the address right, and is the registry up? Where a proxy is needed, HTTPS_PROXY names it"
+        }
+    };
+    let message = format!("no registry answers at {asked}: {why}");
+    RegistryError::new(Kind::Unreachable, message).with_help(help)
 }
 
 /// Whether it may go better the next time: a connection that was cut, not one that can't be had.
@@ -198,6 +196,9 @@ pub fn is_this_machine(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -221,6 +222,39 @@ mod tests {
         ] {
             assert!(!is_this_machine(host), "{host}");
         }
+    }
+
+    fn sent_to(listener: &TcpListener, patience: u64) -> RegistryError {
+        let host = listener.local_addr().unwrap().to_string();
+        let request = Request::get(format!("http://{host}/v2/"));
+        let deadline = Instant::now() + Duration::from_millis(patience);
+        let sent = Wire::new(&host).send(&request.body(Vec::new()).unwrap(), 10, deadline);
+        sent.err().unwrap()
+    }
+
+    #[test]
+    fn a_registry_that_says_nothing_is_left() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let error = sent_to(&listener, 200);
+        assert_eq!(error.kind, Kind::Unreachable);
+        assert!(error.message.ends_with("it took too long"), "{error}");
+    }
+
+    #[test]
+    fn an_answer_without_an_end_is_left() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let answering = listener.try_clone().unwrap();
+        thread::spawn(move || {
+            let (mut stream, _) = answering.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n");
+            while stream.write_all(&[b'x'; 1000]).is_ok() {}
+        });
+        let error = sent_to(&listener, 20_000);
+        assert!(
+            error.message.ends_with("sends more than 10 bytes"),
+            "{error}"
+        );
     }
 
     #[test]
