@@ -1,12 +1,39 @@
-//! One GET and its answer, over any stream: enough for a readiness probe and for a question to the
-//! Docker engine. No redirects, no TLS, no chunked bodies.
+//! HTTP at its two sizes: one GET and its answer over any stream (no redirects, no TLS, no chunked bodies:
+//! enough for a readiness probe and for a question to the Docker engine), and [`agent`], a whole client
+//! for everybody else.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::time::Duration;
+
+use ureq::config::RedirectAuthHeaders;
+use ureq::tls::{RootCerts, TlsConfig};
 
 /// Most that is read of a body, in bytes.
 const MAX_BODY: u64 = 16 << 20;
 /// Most that is read of a status line, in bytes.
 const MAX_STATUS_LINE: u64 = 4096;
+
+/// For a connection, and for the search of an address.
+const CONNECT: Duration = Duration::from_secs(10);
+/// For a whole request, from the search of an address to the end of the answer.
+const WHOLE: Duration = Duration::from_secs(60);
+
+/// A client: trusts what the machine trusts, goes through the proxies that the environment names, never waits
+/// without a limit, and follows redirects without taking `Authorization` to another host. A status is an
+/// answer, not an error.
+pub fn agent() -> ureq::Agent {
+    let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier);
+    ureq::Agent::config_builder()
+        .tls_config(tls.build())
+        .user_agent(concat!("forge/", env!("CARGO_PKG_VERSION")))
+        .http_status_as_error(false)
+        .redirect_auth_headers(RedirectAuthHeaders::SameHost)
+        .timeout_resolve(Some(CONNECT))
+        .timeout_connect(Some(CONNECT))
+        .timeout_global(Some(WHOLE))
+        .build()
+        .new_agent()
+}
 
 /// The status of a GET; the rest of the answer is left unread.
 pub fn status(stream: &mut (impl Read + Write), host: &str, path: &str) -> io::Result<u16> {
