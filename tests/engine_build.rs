@@ -305,19 +305,24 @@ fn files_are_found_by_patterns_through_links_and_in_any_order() {
     for builder in BOTH {
         let bench = Bench::new(builder, TEXT);
         let many: Vec<String> = (0..1500).map(|number| format!("many/{number}")).collect();
-        let files = ["x.txt", "y.txt", "z.md", "d/e", "d/f/g"].into_iter();
+        let files = ["x.txt", "y.txt", "z.md", "d/e", "d/f/g", "hidden/e"].into_iter();
         let files: Vec<&str> = files
             .chain(odd)
             .chain(many.iter().map(String::as_str))
             .collect();
         files.iter().for_each(|path| bench.write(path, path));
         let mut entries: Vec<Entry> = files.iter().map(|path| bench.file(path)).collect();
-        entries.push(bench.entry("link", Kind::Link { target: "d".into() }));
+        entries.push(bench.entry(
+            "link",
+            Kind::Link {
+                target: "hidden".into(),
+            },
+        ));
         let context = Context::new(entries, &bench.dir.path().join("Dockerfile")).unwrap();
         let id = bench.build_of(&context, &|| false).unwrap();
         assert_eq!(
             docker(&["run", "--rm", &id]),
-            "d/e d/f/g l/7 l/e s/a b s/a!b s/a-b s/a.b s/a0 s/aa s/b s/b c/d t/x.txt t/y.txt d/e",
+            "d/e d/f/g l/7 l/e s/a b s/a!b s/a-b s/a.b s/a0 s/aa s/b s/b c/d t/x.txt t/y.txt hidden/e",
             "{builder:?}"
         );
     }
