@@ -329,6 +329,27 @@ fn files_are_found_by_patterns_through_links_and_in_any_order() {
 }
 
 #[test]
+fn buildkit_takes_what_the_instructions_name_and_what_links_lead_to() {
+    let text = "FROM busybox:1\nCOPY a/b /l/\nCMD cat /l/*\n";
+    let bench = Bench::new(Builder::BuildKit, text);
+    bench.write("a/b", "plain ");
+    bench.write("hidden/e", "behind");
+    // Nobody asks for a file that nothing copies: that it isn't there doesn't show.
+    assert_eq!(bench.printed(&["a/b", "away", "a-b"]), "plain");
+
+    bench.write("Dockerfile", &text.replace("a/b", "a/b link/e"));
+    let target = "hidden".into();
+    let entries = vec![
+        bench.file("a/b"),
+        bench.file("hidden/e"),
+        bench.entry("link", Kind::Link { target }),
+    ];
+    let context = Context::new(entries, &bench.dir.path().join("Dockerfile")).unwrap();
+    let id = bench.build_of(&context, &|| false).unwrap();
+    assert_eq!(docker(&["run", "--rm", &id]), "plain behind");
+}
+
+#[test]
 fn everything_that_is_there_comes_along_with_a_dot() {
     const TEXT: &str =
         "FROM busybox:1\nCOPY . /all/\nCMD cd /all && find . | wc -l && cat many/1499\n";
