@@ -6,8 +6,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::process::Command;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -290,6 +294,74 @@ fn a_file_that_goes_away_is_said_by_its_name() {
     }
 }
 
+#[test]
+fn files_are_found_by_patterns_through_links_and_in_any_order() {
+    const TEXT: &str = "FROM busybox:1\nCOPY *.txt /t/\nCOPY d /d/\nCOPY link/e many/7 /l/\nCOPY a* /s/\n\
+        CMD cd / && find t d l s -type f | sort | tr '\\n' ' '; cat /l/e\n";
+    // `/` sorts before everything, or after, or where its byte is.
+    let odd = [
+        "a b", "a!b", "a-b", "a.b", "a/b", "a/b c/d", "a0", "aa", "ä",
+    ];
+    for builder in BOTH {
+        let bench = Bench::new(builder, TEXT);
+        let many: Vec<String> = (0..1500).map(|number| format!("many/{number}")).collect();
+        let files = ["x.txt", "y.txt", "z.md", "d/e", "d/f/g", "hidden/e"].into_iter();
+        let files: Vec<&str> = files
+            .chain(odd)
+            .chain(many.iter().map(String::as_str))
+            .collect();
+        files.iter().for_each(|path| bench.write(path, path));
+        let mut entries: Vec<Entry> = files.iter().map(|path| bench.file(path)).collect();
+        entries.push(bench.entry(
+            "link",
+            Kind::Link {
+                target: "hidden".into(),
+            },
+        ));
+        let context = Context::new(entries, &bench.dir.path().join("Dockerfile")).unwrap();
+        let id = bench.build_of(&context, &|| false).unwrap();
+        assert_eq!(
+            docker(&["run", "--rm", &id]),
+            "d/e d/f/g l/7 l/e s/a b s/a!b s/a-b s/a.b s/a0 s/aa s/b s/b c/d t/x.txt t/y.txt hidden/e",
+            "{builder:?}"
+        );
+    }
+}
+
+#[test]
+fn buildkit_takes_what_the_instructions_name_and_what_links_lead_to() {
+    let text = "FROM busybox:1\nCOPY a/b /l/\nCMD cat /l/*\n";
+    let bench = Bench::new(Builder::BuildKit, text);
+    bench.write("a/b", "plain ");
+    bench.write("hidden/e", "behind");
+    // Nobody asks for a file that nothing copies: that it isn't there doesn't show.
+    assert_eq!(bench.printed(&["a/b", "away", "a-b"]), "plain");
+
+    bench.write("Dockerfile", &text.replace("a/b", "a/b link/e"));
+    let target = "hidden".into();
+    let entries = vec![
+        bench.file("a/b"),
+        bench.file("hidden/e"),
+        bench.entry("link", Kind::Link { target }),
+    ];
+    let context = Context::new(entries, &bench.dir.path().join("Dockerfile")).unwrap();
+    let id = bench.build_of(&context, &|| false).unwrap();
+    assert_eq!(docker(&["run", "--rm", &id]), "plain behind");
+}
+
+#[test]
+fn everything_that_is_there_comes_along_with_a_dot() {
+    const TEXT: &str =
+        "FROM busybox:1\nCOPY . /all/\nCMD cd /all && find . | wc -l && cat many/1499\n";
+    for builder in BOTH {
+        let bench = Bench::new(builder, TEXT);
+        let many: Vec<String> = (0..1500).map(|number| format!("many/{number}")).collect();
+        let files: Vec<&str> = many.iter().map(String::as_str).collect();
+        files.iter().for_each(|path| bench.write(path, path));
+        assert_eq!(bench.printed(&files), "1502\nmany/1499", "{builder:?}");
+    }
+}
+
 /// The containers in which something runs that has these words in its command.
 fn running(words: &str) -> bool {
     let processes = Command::new("ps").args(["-eo", "args"]).output().unwrap();
@@ -508,4 +580,145 @@ fn a_cache_mount_keeps_its_files_from_build_to_build() {
     bench.write("Dockerfile", &text("two"));
     bench.build(&[]).unwrap();
     assert_eq!(bench.logged(), ["one", "two"]);
+}
+
+/// A registry of this test's own, whose password is not like the others.
+struct Registry {
+    process: Child,
+    host: String,
+    _dir: tempfile::TempDir,
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Registry {
+    fn start(user: &Credentials) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let crypt =
+            "print \"$ARGV[0]:\", crypt($ARGV[1], q($2b$05$forgeforgeforgeforgefu)), \"\\n\"";
+        let line = Command::new("perl")
+            .args(["-e", crypt, &user.user, &user.password])
+            .output()
+            .unwrap();
+        fs::write(dir.path().join("users"), line.stdout).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let at = dir.path().display();
+        let config = format!(
+            "version: 0.1\nlog: {{ level: error }}\nstorage:\n  filesystem: {{ rootdirectory: {at}/data }}\n\
+             http: {{ addr: \"127.0.0.1:{port}\" }}\nauth:\n  htpasswd: {{ realm: own, path: {at}/users }}\n"
+        );
+        let file = dir.path().join("config.yml");
+        fs::write(&file, config).unwrap();
+        let process = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let registry = Self {
+            process,
+            host: format!("127.0.0.1:{port}"),
+            _dir: dir,
+        };
+        wait_until("the registry", || {
+            TcpStream::connect(&registry.host).is_ok()
+        });
+        registry
+    }
+}
+
+/// base64 has two alphabets, which differ in what these lead to.
+#[test]
+fn any_password_reaches_the_registry() {
+    let user = Credentials {
+        user: "~?>".into(),
+        password: "~~~???>>>ü/+".into(),
+    };
+    let registry = Registry::start(&user);
+    let name = format!("{}/x:1", registry.host);
+    let engine = Engine::connect().unwrap();
+    engine
+        .tag("busybox:1", &format!("{}/x", registry.host), "1")
+        .unwrap();
+    let pushed = engine.push(&name, Some(&user), &mut |_| {}, &|| false);
+    engine.remove_image(&name).unwrap();
+    pushed.unwrap();
+    for builder in BOTH {
+        let mut bench = Bench::new(builder, &format!("FROM {name}\nLABEL x={}\n", unique()));
+        bench.spec.credentials = HashMap::from([(registry.host.clone(), user.clone())]);
+        bench.spec.tags = vec![format!("{name}-built")];
+        bench.build(&[]).unwrap();
+        let _ = engine.remove_image(&name);
+    }
+}
+
+/// In a process of its own, because the engine's address comes from the environment: a way to the engine that breaks when
+/// the build has begun.
+#[test]
+fn an_engine_that_goes_away_in_the_middle_is_an_error() {
+    const THIS: &str = "an_engine_that_goes_away_in_the_middle_is_an_error";
+    if let Some(path) = env::var("FORGE_TEST_WAY").ok().map(PathBuf::from) {
+        return BOTH
+            .into_iter()
+            .for_each(|builder| breaking(&path, builder));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("way");
+    let engine = Engine::connect().unwrap().version().unwrap().socket;
+    let status = Command::new(env::current_exe().unwrap())
+        .args(["--exact", THIS])
+        .env("FORGE_TEST_WAY", engine)
+        .env("DOCKER_HOST", format!("unix://{}", path.display()))
+        .status();
+    assert!(status.unwrap().success());
+}
+
+fn breaking(engine: &Path, builder: Builder) {
+    let way = env::var("DOCKER_HOST").unwrap().replace("unix://", "");
+    let _ = fs::remove_file(&way);
+    let listener = UnixListener::bind(&way).unwrap();
+    let open: Arc<Mutex<Vec<UnixStream>>> = Arc::default();
+    let (engine, both) = (engine.to_owned(), Arc::clone(&open));
+    thread::spawn(move || {
+        for near in listener.incoming().map(Result::unwrap) {
+            let far = UnixStream::connect(&engine).unwrap();
+            for (from, to) in [(&near, &far), (&far, &near)] {
+                let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Write);
+                });
+            }
+            both.lock().unwrap().extend([near, far]);
+        }
+    });
+    let sleep = format!("sleep 98{}", std::process::id());
+    let bench = Bench::new(builder, &format!("FROM busybox:1\nRUN {sleep}\n"));
+    let mut progress = |event| {
+        if matches!(&event, Progress::Step { name, .. } if name.contains("RUN")) {
+            for connection in open.lock().unwrap().drain(..) {
+                let _ = connection.shutdown(Shutdown::Both);
+            }
+        }
+    };
+    let built = bench
+        .engine
+        .build(&bench.spec, &bench.context(&[]), &mut progress, &|| false);
+    let error = built.unwrap_err();
+    assert!(
+        error.message.starts_with("the Docker engine went away: "),
+        "{builder:?} {error}"
+    );
+    assert!(error.help.is_some());
+    wait_until("the end of the command", || !running(&sleep));
 }

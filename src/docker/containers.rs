@@ -2,28 +2,50 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
+use std::time::Duration;
 
+use bollard::errors::Error;
 use bollard::exec::{CreateExecOptions, StartExecResults};
 use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, HealthStatusEnum, HostConfig, PortBinding,
-    PortMap,
+    ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HealthStatusEnum, HostConfig,
+    NetworkingConfig, PortBinding, PortMap, RestartPolicy, RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
-    LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
+    LogsOptionsBuilder, RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder,
+    StartContainerOptions, StopContainerOptionsBuilder, WaitContainerOptions,
 };
 use futures_util::StreamExt;
 
 use super::{Engine, EngineError};
 
 /// What a container is made of.
+#[derive(Clone, Debug, Default)]
 pub struct ContainerSpec {
     pub name: String,
     pub image: String,
+    /// `None`: the image's.
+    pub entrypoint: Option<Vec<String>>,
+    /// `None`: the image's.
+    pub command: Option<Vec<String>>,
     pub env: Vec<(String, String)>,
     pub labels: Vec<(String, String)>,
     /// Inside, and on 127.0.0.1 (`None`: any free one).
     pub ports: Vec<(u16, Option<u16>)>,
+    pub restart: Restart,
+    /// An existing network; `None`: the engine's default one.
+    pub network: Option<String>,
+    /// Names that the container has in its network, beside its own.
+    pub aliases: Vec<String>,
+}
+
+/// When the engine starts a container again that ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Restart {
+    #[default]
+    Never,
+    /// Whenever it ends by itself, and when the engine starts.
+    UnlessStopped,
 }
 
 /// A container as it is now.
@@ -54,22 +76,7 @@ impl Engine {
         let options = CreateContainerOptionsBuilder::new()
             .name(&spec.name)
             .build();
-        let body = ContainerCreateBody {
-            image: Some(spec.image),
-            env: Some(
-                spec.env
-                    .iter()
-                    .map(|(name, value)| format!("{name}={value}"))
-                    .collect(),
-            ),
-            labels: Some(spec.labels.into_iter().collect()),
-            exposed_ports: Some(spec.ports.iter().map(|(inside, _)| tcp(*inside)).collect()),
-            host_config: Some(HostConfig {
-                port_bindings: Some(bindings(&spec.ports)),
-                ..HostConfig::default()
-            }),
-            ..ContainerCreateBody::default()
-        };
+        let body = body(spec);
         let created = self.docker.create_container(Some(options), body);
         Ok(self.runtime.block_on(created)?.id)
     }
@@ -79,6 +86,56 @@ impl Engine {
             .docker
             .start_container(id, None::<StartContainerOptions>);
         Ok(self.runtime.block_on(started)?)
+    }
+
+    /// Starts a container and waits for its end; `sink` gets what it prints, piece by piece. Ends early when `cancelled` says
+    /// so: the container goes on then.
+    pub fn run(
+        &self,
+        id: &str,
+        mut sink: impl FnMut(&[u8]),
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<ContainerState, EngineError> {
+        self.start(id)?;
+        let options = LogsOptionsBuilder::new()
+            .stdout(true)
+            .stderr(true)
+            .follow(true)
+            .build();
+        let mut pieces = pin!(self.docker.logs(id, Some(options)));
+        let mut end = pin!(self.docker.wait_container(id, None::<WaitContainerOptions>));
+        self.until(cancelled, async {
+            while let Some(piece) = pieces.next().await {
+                sink(piece?.as_ref());
+            }
+            match end.next().await {
+                // For bollard another exit code than 0 is an error.
+                Some(Err(Error::DockerContainerWaitError { .. })) | None => Ok(()),
+                Some(ended) => ended.map(drop),
+            }
+        })??;
+        self.state(id)
+    }
+
+    /// Asks a container to end, and kills it after `grace`. One that has ended already is fine.
+    pub fn stop(&self, id: &str, grace: Duration) -> Result<(), EngineError> {
+        let seconds = grace.as_secs().try_into().unwrap_or(i32::MAX);
+        let options = StopContainerOptionsBuilder::new().t(seconds).build();
+        // The engine answers when the container has ended.
+        let docker = self
+            .docker
+            .clone()
+            .with_timeout(self.docker.timeout().saturating_add(grace));
+        Ok(self
+            .runtime
+            .block_on(docker.stop_container(id, Some(options)))?)
+    }
+
+    pub fn rename(&self, id: &str, name: &str) -> Result<(), EngineError> {
+        let options = RenameContainerOptionsBuilder::new().name(name).build();
+        Ok(self
+            .runtime
+            .block_on(self.docker.rename_container(id, options))?)
     }
 
     pub fn state(&self, id: &str) -> Result<ContainerState, EngineError> {
@@ -179,6 +236,39 @@ impl Engine {
                 labels: container.labels.unwrap_or_default(),
             })
             .collect())
+    }
+}
+
+fn body(spec: ContainerSpec) -> ContainerCreateBody {
+    let env = spec.env.iter();
+    let endpoint = EndpointSettings {
+        aliases: Some(spec.aliases),
+        ..EndpointSettings::default()
+    };
+    let networks = spec.network.clone().map(|name| (name, endpoint));
+    ContainerCreateBody {
+        image: Some(spec.image),
+        entrypoint: spec.entrypoint,
+        cmd: spec.command,
+        env: Some(env.map(|(name, value)| format!("{name}={value}")).collect()),
+        labels: Some(spec.labels.into_iter().collect()),
+        exposed_ports: Some(spec.ports.iter().map(|(inside, _)| tcp(*inside)).collect()),
+        networking_config: Some(NetworkingConfig {
+            endpoints_config: Some(networks.into_iter().collect()),
+        }),
+        host_config: Some(HostConfig {
+            port_bindings: Some(bindings(&spec.ports)),
+            network_mode: spec.network,
+            restart_policy: Some(RestartPolicy {
+                name: Some(match spec.restart {
+                    Restart::Never => RestartPolicyNameEnum::NO,
+                    Restart::UnlessStopped => RestartPolicyNameEnum::UNLESS_STOPPED,
+                }),
+                maximum_retry_count: None,
+            }),
+            ..HostConfig::default()
+        }),
+        ..ContainerCreateBody::default()
     }
 }
 

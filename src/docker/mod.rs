@@ -24,7 +24,7 @@ use futures_util::future::{self, Either};
 use tokio::runtime::Runtime;
 
 pub use build::{BuildError, BuildSpec, Builder, FailedStep, Progress, StepState};
-pub use containers::{ContainerSpec, ContainerState, Listed};
+pub use containers::{ContainerSpec, ContainerState, Listed, Restart};
 pub use credentials::Credentials;
 pub use error::EngineError;
 pub use images::{ImageInfo, Pull};

@@ -8,7 +8,7 @@ use bollard::models::{BuildInfo, BuildInfoAux};
 use bollard::{BollardRequest, body_full};
 use bytes::Bytes;
 
-use super::output::{Mask, Output};
+use super::output::{Mask, Output, Way};
 use super::session::Session;
 use super::{
     BuildError, BuildSpec, Engine, FailedStep, Progress, StepState, Steps, Tell, follow, options,
@@ -21,6 +21,8 @@ use crate::image::context::Context;
 const FROM_SESSION: &str = "client-session";
 /// What BuildKit does beside the instructions, and nobody asked about.
 const INTERNAL: &str = "[internal]";
+/// The number of that stream in a log.
+const STDERR: i64 = 2;
 /// How a step ends that was stopped because of another.
 const STOPPED: &str = "context canceled";
 
@@ -123,7 +125,12 @@ impl<'a> Trace<'a> {
         }
         for log in &status.logs {
             if let Some(step) = self.steps.get_mut(&log.vertex) {
-                let lines = step.output.push(&log.msg, &self.mask);
+                let way = if log.stream == STDERR {
+                    Way::Error
+                } else {
+                    Way::Out
+                };
+                let lines = step.output.push(way, &log.msg, &self.mask);
                 step.log(lines, tell);
             }
         }

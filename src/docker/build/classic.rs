@@ -8,7 +8,7 @@ use bollard::body_try_stream;
 use bollard::models::BuildInfo;
 use futures_util::stream;
 
-use super::output::{Mask, Output};
+use super::output::{Mask, Output, Way};
 use super::{
     BuildError, BuildSpec, Engine, FailedStep, Progress, StepState, Steps, Tell, dockerfile,
     follow, options, place, unless,
@@ -125,7 +125,7 @@ impl<'a> Classic<'a> {
 
     fn end(&mut self, tell: Tell) {
         if let Some(step) = &mut self.step {
-            log(step, &self.mask, b"", true, tell);
+            rest(step, &self.mask, tell);
             if !step.cached {
                 let took = step.since.elapsed();
                 step.tell(StepState::Done { took }, tell);
@@ -139,21 +139,27 @@ impl<'a> Classic<'a> {
             step.cached = true;
             step.tell(StepState::Cached, tell);
         } else if !CHATTER.iter().any(|start| text.starts_with(start)) {
+            let way = match text.starts_with(COLOURS[0]) {
+                true => Way::Error,
+                false => Way::Out,
+            };
             let text = COLOURS
                 .iter()
                 .fold(text.to_owned(), |text, colour| text.replace(colour, ""));
-            log(step, &self.mask, text.as_bytes(), false, tell);
+            let lines = step.output.push(way, text.as_bytes(), &self.mask);
+            log(step.number, lines, tell);
         }
     }
 }
 
-fn log(step: &mut Step, mask: &Mask, piece: &[u8], last: bool, tell: Tell) {
-    let mut lines = step.output.push(piece, mask);
-    if last {
-        lines.extend(step.output.finish(mask));
-    }
+/// What a step has printed without the end of a line.
+fn rest(step: &mut Step, mask: &Mask, tell: Tell) {
+    let lines = step.output.finish(mask);
+    log(step.number, lines, tell);
+}
+
+fn log(step: usize, lines: Vec<String>, tell: Tell) {
     for line in lines {
-        let step = step.number;
         tell(Progress::Log { step, line });
     }
 }
@@ -180,7 +186,7 @@ impl Steps for Classic<'_> {
 
     fn failed(&mut self, message: &str, tell: Tell) -> Option<(FailedStep, Option<usize>)> {
         let mut step = self.step.take()?;
-        log(&mut step, &self.mask, b"", true, tell);
+        rest(&mut step, &self.mask, tell);
         step.tell(StepState::Failed, tell);
         let line = place::of_number(self.text, step.number, &step.name);
         let failed = FailedStep {
@@ -263,7 +269,8 @@ mod tests {
             "\n",
             " ---> Running in 0123456789ad\n",
             "one\ntw",
-            "\u{1b}[91mo\n\u{1b}[0m",
+            "\u{1b}[91merr\n\u{1b}[0m",
+            "o\n",
             "Step 1/9 : printed by the command\n",
             "three",
         ];
@@ -274,20 +281,21 @@ mod tests {
             "2/3 RUN a: Cached",
             "3/3 RUN b: Started",
             "3| one",
+            "3| err",
             "3| two",
             "3| Step 1/9 : printed by the command",
             "3| three",
         ];
         let good = told(&pieces, |steps, tell| steps.done(tell));
-        assert_eq!(good[..9], common);
-        assert_eq!(good[9..], ["3/3 RUN b: Done"]);
+        assert_eq!(good[..10], common);
+        assert_eq!(good[10..], ["3/3 RUN b: Done"]);
 
         let bad = told(&pieces, |steps, tell| {
             let said = "The command '/bin/sh -c b' returned a non-zero code: 7";
             let (failed, line) = steps.failed(said, tell).unwrap();
             assert_eq!((failed.number, failed.exit_code), (3, Some(7)));
-            assert_eq!((failed.output.len(), line), (4, Some(3)));
+            assert_eq!((failed.output.len(), line), (5, Some(3)));
         });
-        assert_eq!(bad[9..], ["3/3 RUN b: Failed"]);
+        assert_eq!(bad[10..], ["3/3 RUN b: Failed"]);
     }
 }

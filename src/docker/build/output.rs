@@ -43,18 +43,26 @@ fn lines(value: &[u8]) -> Vec<String> {
 pub struct Output {
     lines: VecDeque<String>,
     size: usize,
-    begun: Vec<u8>,
+    begun: [Vec<u8>; 2],
+}
+
+/// The two ways out of a command. A line that one has begun isn't ended by the other.
+#[derive(Clone, Copy, Debug)]
+pub enum Way {
+    Out,
+    Error,
 }
 
 impl Output {
     /// Takes a piece in, and gives the lines that it completes.
-    pub fn push(&mut self, piece: &[u8], mask: &Mask) -> Vec<String> {
-        self.begun.extend_from_slice(piece);
-        let Some(end) = self.begun.iter().rposition(|byte| *byte == b'\n') else {
+    pub fn push(&mut self, way: Way, piece: &[u8], mask: &Mask) -> Vec<String> {
+        let begun = &mut self.begun[way as usize];
+        begun.extend_from_slice(piece);
+        let Some(end) = begun.iter().rposition(|byte| *byte == b'\n') else {
             return Vec::new();
         };
-        let rest = self.begun.split_off(end + 1);
-        let whole = std::mem::replace(&mut self.begun, rest);
+        let rest = begun.split_off(end + 1);
+        let whole = std::mem::replace(begun, rest);
         let text = String::from_utf8_lossy(&whole);
         let lines: Vec<String> = text
             .lines()
@@ -64,12 +72,15 @@ impl Output {
         lines
     }
 
-    /// The last line, where it has no end.
-    pub fn finish(&mut self, mask: &Mask) -> Option<String> {
-        if self.begun.is_empty() {
-            return None;
+    /// The last lines, where they have no end.
+    pub fn finish(&mut self, mask: &Mask) -> Vec<String> {
+        let mut lines = Vec::new();
+        for way in [Way::Out, Way::Error] {
+            if !self.begun[way as usize].is_empty() {
+                lines.extend(self.push(way, b"\n", mask));
+            }
         }
-        self.push(b"\n", mask).pop()
+        lines
     }
 
     pub fn into_lines(self) -> Vec<String> {
@@ -101,14 +112,15 @@ mod tests {
         ];
         let mask = Mask::new(&secrets);
         let mut output = Output::default();
-        assert_eq!(output.push(b"a hun", &mask), [""; 0]);
+        assert_eq!(output.push(Way::Out, b"a hun", &mask), [""; 0]);
+        assert_eq!(output.push(Way::Error, b"x\nerr", &mask), ["x"]);
         assert_eq!(
-            output.push(b"ter2 x\r\nhunter22\nend", &mask),
+            output.push(Way::Out, b"ter2 x\r\nhunter22\nend", &mask),
             ["a *** x", "***"]
         );
-        assert_eq!(output.finish(&mask).as_deref(), Some("end"));
-        assert_eq!(output.finish(&mask), None);
-        assert_eq!(output.into_lines(), ["a *** x", "***", "end"]);
+        assert_eq!(output.finish(&mask), ["end", "err"]);
+        assert_eq!(output.finish(&mask), [""; 0]);
+        assert_eq!(output.into_lines(), ["x", "a *** x", "***", "end", "err"]);
     }
 
     #[test]
@@ -116,8 +128,8 @@ mod tests {
         let mut output = Output::default();
         let line = vec![b'x'; KEPT / 4];
         for _ in 0..6 {
-            output.push(&line, &Mask::default());
-            output.push(b"\n", &Mask::default());
+            output.push(Way::Out, &line, &Mask::default());
+            output.push(Way::Out, b"\n", &Mask::default());
         }
         assert_eq!(output.into_lines().len(), 3);
     }
