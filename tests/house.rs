@@ -11,7 +11,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("pipeline", &["graph"]),
     ("graph", &["pipeline"]),
     ("cache", &["pipeline"]),
-    ("docker", &[]),
+    ("docker", &["image"]),
     ("exec", &["docker", "pipeline"]),
     ("image", &["aws", "docker", "pipeline"]),
     (
