@@ -4,6 +4,7 @@
 mod condition;
 mod github;
 mod jobs;
+mod steps;
 mod variables;
 mod yaml;
 
