@@ -22,6 +22,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("notify", &["engine::event", "pipeline"]),
     ("report", &["engine::event"]),
     ("init", &["pipeline"]),
+    ("ci", &["graph", "pipeline"]),
 ];
 
 /// Above all: it may name everything.

@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use base64::Engine;
+use forge::engine::event::{Counts, Event, Listener};
 use forge::notify::{About, Deployment, Kind, Notifying, Source};
 use forge::pipeline::interpolate::{Lookup, Unresolved};
 use forge::pipeline::model::{ProjectId, Reference, Workspace};
@@ -328,13 +329,14 @@ fn nobody_there_is_a_warning_and_no_reason_to_fail() {
 
 #[test]
 fn a_receiver_that_never_answers_holds_nobody_up() {
-    let (http, other) = (Http::new(&[Hang]), Http::new(&[]));
+    let (http, other) = (Http::new(&[Hang, Hang, Hang, Hang]), Http::new(&[]));
     let lines = format!(
         "url = \"${{env.HOOK}}\"\non = [\"run-failed\", \"target-failed\"]\n\
-         [notify.other]\nkind = \"webhook\"\nurl = \"{}\"\non = \"run-failed\"",
+         [notify.other]\nkind = \"webhook\"\nurl = \"{}\"\non = \"run-failed\"\n\
+         [target.test2]\nrun = \"exit 1\"\n[target.test3]\nrun = \"exit 1\"",
         other.url("/")
     );
-    let ran = bed("webhook", &lines, &http.url("/")).plain(&["test"]);
+    let ran = bed("webhook", &lines, &http.url("/")).plain(&["-k", "test*"]);
     fails_as_ever(&ran);
     let late = format!(
         "! notifier team: {} didn't answer within 10 s",
@@ -343,6 +345,8 @@ fn a_receiver_that_never_answers_holds_nobody_up() {
     assert!(ran.stderr.contains(&late), "{ran:?}");
     assert_eq!(ran.stderr.matches("! notifier").count(), 1, "{ran:?}");
     other.only();
+    // Four messages, and the time of one: nobody waited for all of them in turn.
+    assert!(http.requests().len() <= 2, "{ran:?}");
 }
 
 #[test]
@@ -521,6 +525,30 @@ fn prod() -> Deployment {
         reason: Some("tasks stop: exit code 1".into()),
         log: "Traceback\nKeyError: 'DB'\n".into(),
         duration: Duration::from_secs(65),
+    }
+}
+
+#[test]
+fn whoever_interrupts_a_run_knows() {
+    let http = Http::new(&[]);
+    let ws = workspace(&format!(
+        "[notify.hook]\nkind = \"webhook\"\nurl = \"{}\"\non = \"run-failed\"\n",
+        http.url("/")
+    ));
+    let here = Here {
+        asked: Cell::new(false),
+    };
+    for (exit_code, told) in [(130, 0), (1, 1)] {
+        let mut notifying = Notifying::new(&ws, &here).expect("somebody listens");
+        notifying.on(&Event::RunFinished {
+            ok: false,
+            counts: Counts::default(),
+            duration: Duration::ZERO,
+            saved: Duration::ZERO,
+            exit_code,
+        });
+        assert_eq!(notifying.finish(), []);
+        assert_eq!(http.requests().len(), told, "{exit_code}");
     }
 }
 

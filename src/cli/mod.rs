@@ -4,6 +4,7 @@ pub mod args;
 mod cache;
 mod cancel;
 mod check;
+pub mod ci;
 mod clean;
 mod complete;
 mod completions;
@@ -133,6 +134,7 @@ fn command(cli: Cli) -> Result<u8, Ended> {
                 jiff::Timestamp::now(),
             )
         }
+        Command::Ci(args) => return ci::run(&context, &args, &mut out),
         Command::Notify(args) => return notify::run(&context, &args, &mut out),
         Command::Doctor(args) => return doctor(&context, &args, &mut out),
         Command::Cancel(args) => match args.environment {
