@@ -3,7 +3,7 @@
 //! Never inputs are `.git`, the cache directory, the pipeline files (unless one is named), and whatever a target makes:
 //! outputs of needed targets count as *their* outputs, those of others must not be picked up by accident.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,29 +14,36 @@ use super::index::{Index, Unreadable};
 use super::key::{Preimage, Section, Value};
 use super::manifest::{Manifest, Node};
 use super::stat::{Kind, Stat};
-use super::walk::{Listing, Tree, Walker, join};
+use super::walk::{Listing, Tree, Walker, join, split};
 use crate::pipeline::glob::{Glob, has_wildcard};
 use crate::pipeline::model::{Target, TargetId, Workspace};
 use crate::pipeline::paths::is_within;
 
-/// Which target makes which path.
+/// Which target makes which path, and which files describe targets.
 pub struct Claims {
     literals: HashMap<String, TargetId>,
-    globs: Vec<(Glob, TargetId)>,
+    /// By a directory that holds all that they can match.
+    globs: HashMap<String, Vec<(Glob, TargetId)>>,
+    pipeline_files: HashSet<String>,
 }
 
 impl Claims {
     pub fn of(ws: &Workspace) -> Self {
         let mut claims = Self {
             literals: HashMap::new(),
-            globs: Vec::new(),
+            globs: HashMap::new(),
+            pipeline_files: ws.files.iter().map(|file| file.name.clone()).collect(),
         };
         for target in &ws.targets {
             for output in &target.outputs {
                 if output.literal {
                     claims.literals.insert(output.pattern.clone(), target.id);
                 } else {
-                    claims.globs.push((Glob::new(&output.pattern), target.id));
+                    let glob = Glob::new(&output.pattern);
+                    for base in glob.bases() {
+                        let there = claims.globs.entry(base).or_default();
+                        there.push((glob.clone(), target.id));
+                    }
                 }
             }
         }
@@ -48,11 +55,18 @@ impl Claims {
         self.literals.keys().cloned()
     }
 
-    fn by_glob(&self, path: &str) -> Option<TargetId> {
-        self.globs
-            .iter()
-            .find(|(glob, _)| glob.matches(path))
-            .map(|(_, id)| *id)
+    /// The globs that can match something in a directory.
+    fn globs_at(&self, directory: &str) -> Vec<&(Glob, TargetId)> {
+        if self.globs.is_empty() {
+            return Vec::new();
+        }
+        let above = directory.match_indices('/').map(|(at, _)| &directory[..at]);
+        let root = (!directory.is_empty()).then_some("");
+        let bases = root.into_iter().chain(above).chain([directory]);
+        bases
+            .filter_map(|base| self.globs.get(base))
+            .flatten()
+            .collect()
     }
 
     fn owner(&self, path: &str) -> Option<TargetId> {
@@ -60,7 +74,11 @@ impl Claims {
         let literal = parents
             .chain([path])
             .find_map(|path| self.literals.get(path));
-        literal.copied().or_else(|| self.by_glob(path))
+        literal.copied().or_else(|| {
+            let globs = self.globs_at(split(path).0);
+            let mut matching = globs.iter().filter(|(glob, _)| glob.matches(path));
+            matching.next().map(|(_, id)| *id)
+        })
     }
 }
 
@@ -118,9 +136,9 @@ impl Spec {
         let mut bases: BTreeSet<String> = globs.iter().flat_map(Glob::bases).collect();
         let everything = all.then(|| {
             bases.insert(project.dir.clone());
-            let members = ws.projects.iter().map(|project| project.dir.clone());
-            let inner = members.filter(|dir| *dir != project.dir && is_within(dir, &project.dir));
-            (project.dir.clone(), inner.collect())
+            let members = ws.projects.iter().map(|project| &project.dir);
+            let inner = members.filter(|dir| **dir != project.dir && is_within(dir, &project.dir));
+            (project.dir.clone(), inner.cloned().collect())
         });
         Self {
             id: target.id,
@@ -150,11 +168,18 @@ impl Spec {
 /// A file that is an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
-    /// What it is called in the key: its path, or (reached through a link) the link's path and the rest.
-    pub name: String,
     /// Where it is, relative to the workspace.
     pub path: String,
+    /// The link's path and the rest, where it was reached through a link.
+    alias: Option<String>,
     pub stat: Stat,
+}
+
+impl File {
+    /// What it is called in the key.
+    pub fn name(&self) -> &str {
+        self.alias.as_deref().unwrap_or(&self.path)
+    }
 }
 
 /// All inputs of a target at one moment. Two equal ones: nothing changed in between.
@@ -201,7 +226,6 @@ pub struct Finder<'a> {
     pub root: &'a Path,
     /// Of the cache, relative to the workspace, if it lies in it.
     pub cache_dir: Option<&'a str>,
-    pub ws: &'a Workspace,
     pub claims: &'a Claims,
 }
 
@@ -222,8 +246,8 @@ impl Finder<'_> {
         for literal in &spec.literals {
             self.add_literal(spec, literal, &mut inputs)?;
         }
-        inputs.files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        inputs.files.dedup_by(|a, b| a.name == b.name);
+        inputs.files.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+        inputs.files.dedup_by(|a, b| a.name() == b.name());
         inputs.links.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         inputs.links.dedup_by(|a, b| a.0 == b.0);
         Ok(inputs)
@@ -242,11 +266,12 @@ impl Finder<'_> {
                 continue;
             };
             self.check_names(spec, listing, &directory)?;
-            for (name, stat) in &listing.files {
+            let made = self.claims.globs_at(&directory);
+            for (name, stat) in listing.files() {
                 let path = join(&directory, name);
                 if spec.matches(&path)
-                    && !self.is_pipeline_file(&path)
-                    && self.claims.by_glob(&path).is_none()
+                    && !self.claims.pipeline_files.contains(&path)
+                    && !made.iter().any(|(glob, _)| glob.matches(&path))
                 {
                     self.add(path, *stat, inputs)?;
                 }
@@ -274,10 +299,6 @@ impl Finder<'_> {
         }
     }
 
-    fn is_pipeline_file(&self, path: &str) -> bool {
-        path.ends_with(".toml") && self.ws.files.iter().any(|file| file.name == path)
-    }
-
     fn add_literal(
         &self,
         spec: &Spec,
@@ -303,8 +324,8 @@ impl Finder<'_> {
     fn add(&self, path: String, stat: Stat, inputs: &mut Inputs) -> Result<(), InputError> {
         match stat.kind() {
             Kind::File => inputs.files.push(File {
-                name: path.clone(),
                 path,
+                alias: None,
                 stat,
             }),
             Kind::Link => self.add_link(path, stat, inputs)?,
@@ -324,17 +345,18 @@ impl Finder<'_> {
         let metadata = fs::symlink_metadata(self.root.join(&behind))?;
         if metadata.is_file() {
             inputs.files.push(File {
-                name: format!("{path} -> {to}"),
                 path: behind,
+                alias: Some(format!("{path} -> {to}")),
                 stat: Stat::from(&metadata),
             });
         } else if metadata.is_dir() && !behind.is_empty() && !is_within(&path, &behind) {
             for (found, stat) in self.everything_below(&behind)? {
                 if stat.kind() == Kind::File {
                     let rest = found.strip_prefix(&*behind).unwrap_or(&found);
+                    let alias = Some(format!("{path}{rest}"));
                     inputs.files.push(File {
-                        name: format!("{path}{rest}"),
-                        path: found.clone(),
+                        path: found,
+                        alias,
                         stat,
                     });
                 }
@@ -393,7 +415,7 @@ pub fn describe(inputs: &Inputs, index: &Index, preimage: &mut Preimage) -> Resu
             executable: file.stat.executable(),
             digest,
         };
-        preimage.add(Section::Input, &file.name, &value);
+        preimage.add(Section::Input, file.name(), &value);
     }
     for (path, to, _) in &inputs.links {
         preimage.add(Section::Input, path, &Value::Link(to.clone()));

@@ -11,13 +11,15 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rayon::prelude::*;
-
 use super::blobs::{Blobs, Staged};
-use super::index::{Index, Unreadable, in_pool};
+use super::index::{Index, Unreadable};
 use super::manifest::{Entry, Manifest, Node};
+use super::parallel;
 use super::stat::{Kind, Stat};
 use super::walk::with_path;
+
+/// So many files are worth a thread to put them back.
+const SHARE: usize = 8;
 
 /// A place to restore to.
 pub struct Place<'a> {
@@ -112,10 +114,8 @@ impl Place<'_> {
             }
         }
         let write = |entry: &&Entry| self.write(entry, manifest);
-        if others.len() < 8 {
-            others.iter().try_for_each(write)?;
-        } else {
-            in_pool(|| others.par_iter().try_for_each(write))?;
+        for written in parallel::map(&others, SHARE, write) {
+            written?;
         }
         self.set_modes(manifest, &directories, &made)?;
         Ok(touched)

@@ -17,10 +17,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
-use super::index::Directory;
+use super::known::Directory;
 
 /// Of every value; others aren't read.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Where the default tree keeps [`Store::total`].
 const TOTAL: &[u8] = b"bytes of blobs";
 /// How long sled's own lock may outlive the process or the handle that held it.
