@@ -30,6 +30,7 @@ use std::sync::Arc;
 pub use discover::{FILE_NAME, Found, find};
 pub use interpolate::{Lookup, Unresolved};
 pub use problem::{Problem, Problems};
+pub use validate::COMMANDS;
 
 use discover::MemberFile;
 use model::{FileId, SourceFile, Workspace};
