@@ -10,9 +10,9 @@ use walkdir::WalkDir;
 use super::blobs::Blobs;
 use super::index::{Index, Unreadable};
 use super::manifest::{Entry, Manifest, Node};
-use super::parallel;
 use super::stat::{Kind, Stat};
 use super::walk::with_path;
+use crate::parallel;
 use crate::pipeline::glob::Glob;
 use crate::pipeline::model::OutputPattern;
 use crate::pipeline::paths::is_within;
@@ -245,7 +245,9 @@ fn node(
                         .map_err(|error| with_path(error, full))?
                         .0
                 }
-                (None, None) => index.digests(&[(path, *stat)]).map_err(unreadable)?[0],
+                (None, None) => index
+                    .digests([(path, stat)].into_iter())
+                    .map_err(unreadable)?[0],
             };
             let now = fs::symlink_metadata(full).map_err(|error| with_path(error, full))?;
             if Stat::from(&now) != *stat {

@@ -6,31 +6,25 @@
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
-use std::ptr::NonNull;
 
-use super::stat::{Kind, Stat};
-
-/// An open directory, for one thread.
-pub struct Opened {
-    stream: NonNull<libc::DIR>,
-}
+use super::stat::Stat;
 
 /// A name in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Name {
+    /// Where it stands, followed by a zero byte.
     from: usize,
     to: usize,
     pub is_directory: bool,
 }
 
-/// The names in a directory, in one piece.
+/// The names in a directory, in one piece that is used again for the next one.
 #[derive(Default)]
 pub struct Names {
-    /// Each ends with a zero byte.
     bytes: Vec<u8>,
-    /// Sorted.
+    /// Sorted; without `.` and `..`.
     pub all: Vec<Name>,
 }
 
@@ -40,123 +34,152 @@ impl Names {
     }
 
     fn terminated(&self, name: Name) -> &CStr {
-        CStr::from_bytes_with_nul(&self.bytes[name.from..=name.to]).unwrap_or_default()
+        CStr::from_bytes_until_nul(&self.bytes[name.from..]).unwrap_or_default()
     }
 }
 
-/// Opens a directory that others are opened relative to.
-///
-/// # Errors
-/// It can't be opened.
-pub fn root(path: &Path) -> io::Result<OwnedFd> {
-    File::open(path).map(OwnedFd::from)
+/// An open directory.
+pub struct Opened {
+    fd: OwnedFd,
 }
 
 impl Opened {
-    /// `path` is relative to `root`; empty: the root itself.
+    /// Opens a directory that others are opened relative to.
+    ///
+    /// # Errors
+    /// It can't be opened.
+    pub fn root(path: &Path) -> io::Result<Self> {
+        let fd = File::open(path)?.into();
+        Ok(Self { fd })
+    }
+
+    /// Opens one inside; an empty path is this one itself.
     ///
     /// # Errors
     /// There is none, it is no directory, it can't be read.
-    pub fn open(root: &OwnedFd, path: &str) -> io::Result<Self> {
+    pub fn open(&self, path: &str) -> io::Result<Self> {
         let path = CString::new(if path.is_empty() { "." } else { path })?;
         let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
-        // SAFETY: a valid descriptor and string; the descriptor that comes back belongs to the stream.
+        // SAFETY: a valid descriptor and string; what comes back is ours.
         unsafe {
-            let fd = libc::openat(root.as_raw_fd(), path.as_ptr(), flags);
+            let fd = libc::openat(self.fd.as_raw_fd(), path.as_ptr(), flags);
             if fd < 0 {
                 return Err(io::Error::last_os_error());
             }
-            let owned: OwnedFd = std::os::fd::FromRawFd::from_raw_fd(fd);
-            let stream = NonNull::new(libc::fdopendir(owned.as_raw_fd()));
-            let stream = stream.ok_or_else(io::Error::last_os_error)?;
-            let _ = owned.into_raw_fd();
-            Ok(Self { stream })
+            let fd = OwnedFd::from_raw_fd(fd);
+            Ok(Self { fd })
         }
     }
 
-    /// Everything in it but `.` and `..`, sorted by name.
+    /// Fills in everything in it.
     ///
     /// # Errors
     /// It can't be read to the end.
-    pub fn names(&self) -> io::Result<Names> {
-        let mut names = Names::default();
-        loop {
-            clear_errno();
-            // SAFETY: the stream is open, and nobody else reads from it.
-            let Some(entry) = (unsafe { libc::readdir(self.stream.as_ptr()).as_ref() }) else {
-                break;
-            };
-            // SAFETY: the system ends names with a zero byte.
-            let name = unsafe { CStr::from_ptr(entry.d_name.as_ptr()) };
-            if matches!(name.to_bytes(), b"." | b"..") {
-                continue;
-            }
-            let is_directory = match entry.d_type {
-                libc::DT_UNKNOWN => self
-                    .stat_of(name)
-                    .is_ok_and(|stat| stat.kind() == Kind::Directory),
-                kind => kind == libc::DT_DIR,
-            };
-            let from = names.bytes.len();
-            names.bytes.extend(name.to_bytes_with_nul());
-            names.all.push(Name {
-                from,
-                to: names.bytes.len() - 1,
-                is_directory,
-            });
-        }
-        let error = io::Error::last_os_error();
-        if error.raw_os_error() != Some(0) {
-            return Err(error);
-        }
-        let Names { bytes, all } = &mut names;
+    pub fn names(&self, names: &mut Names) -> io::Result<()> {
+        names.all.clear();
+        self.read(names)?;
+        let Names { bytes, all } = names;
         all.sort_unstable_by(|a, b| bytes[a.from..a.to].cmp(&bytes[b.from..b.to]));
-        Ok(names)
+        Ok(())
     }
 
-    /// What is there now, a link itself and not what is behind it.
+    /// What is there now: a link itself, not what is behind it.
     ///
     /// # Errors
     /// It is gone, or can't be asked about.
     pub fn stat(&self, names: &Names, name: Name) -> io::Result<Stat> {
-        self.stat_of(names.terminated(name))
-    }
-
-    fn stat_of(&self, name: &CStr) -> io::Result<Stat> {
-        let fd = self.fd();
         let flags = libc::AT_SYMLINK_NOFOLLOW;
         // SAFETY: a valid descriptor, string and structure.
         unsafe {
             let mut stat: libc::stat = std::mem::zeroed();
-            match libc::fstatat(fd, name.as_ptr(), &mut stat, flags) {
+            let name = names.terminated(name).as_ptr();
+            match libc::fstatat(self.fd.as_raw_fd(), name, &mut stat, flags) {
                 0 => Ok(Stat::from(&stat)),
                 _ => Err(io::Error::last_os_error()),
             }
         }
     }
 
-    fn fd(&self) -> RawFd {
-        // SAFETY: the stream is open.
-        unsafe { libc::dirfd(self.stream.as_ptr()) }
+    /// By the system call itself: a stream asks twice more for each directory, and has a buffer of its own.
+    #[cfg(target_os = "linux")]
+    fn read(&self, names: &mut Names) -> io::Result<()> {
+        const ROOM: usize = 32 * 1024;
+        let mut filled = 0;
+        loop {
+            if names.bytes.len() < filled + ROOM {
+                names.bytes.resize(filled + ROOM, 0);
+            }
+            let room = &mut names.bytes[filled..];
+            // SAFETY: a valid descriptor; the room is as large as it says.
+            let read = unsafe {
+                let fd = self.fd.as_raw_fd();
+                libc::syscall(libc::SYS_getdents64, fd, room.as_mut_ptr(), room.len())
+            };
+            match usize::try_from(read) {
+                Ok(0) => return Ok(()),
+                Ok(read) => self.take_in(names, filled, filled + read)?,
+                Err(_) => return Err(io::Error::last_os_error()),
+            }
+            filled += read as usize;
+        }
     }
-}
 
-impl Drop for Opened {
-    fn drop(&mut self) {
-        // SAFETY: opened by us, closed once.
-        unsafe { libc::closedir(self.stream.as_ptr()) };
+    /// Records as the system writes them: inode and offset (8 bytes each), length (2), type (1), the name and a zero byte.
+    #[cfg(target_os = "linux")]
+    fn take_in(&self, names: &mut Names, mut at: usize, end: usize) -> io::Result<()> {
+        const LENGTH: usize = 16;
+        const TYPE: usize = 18;
+        const NAME: usize = 19;
+        let strange = || io::Error::from(io::ErrorKind::InvalidData);
+        while at < end {
+            let record = &names.bytes[at..end];
+            let [low, high] = record.get(LENGTH..TYPE).ok_or_else(strange)? else {
+                return Err(strange());
+            };
+            let kind = record.get(TYPE).copied().ok_or_else(strange)?;
+            let text = record.get(NAME..).ok_or_else(strange)?;
+            let text = CStr::from_bytes_until_nul(text).map_err(|_| strange())?;
+            let length = text.to_bytes().len();
+            let mut name = Name {
+                from: at + NAME,
+                to: at + NAME + length,
+                is_directory: kind == libc::DT_DIR,
+            };
+            if !matches!(text.to_bytes(), b"." | b"..") {
+                if kind == libc::DT_UNKNOWN {
+                    name.is_directory = self.is_directory(names, name);
+                }
+                names.all.push(name);
+            }
+            at += usize::from(u16::from_ne_bytes([*low, *high])).max(NAME);
+        }
+        Ok(())
     }
-}
 
-/// `readdir` tells the end from an error by this alone.
-fn clear_errno() {
-    // SAFETY: the thread's own variable.
-    unsafe {
-        #[cfg(target_os = "linux")]
-        let errno = libc::__errno_location();
-        #[cfg(not(target_os = "linux"))]
-        let errno = libc::__error();
-        *errno = 0;
+    #[cfg(not(target_os = "linux"))]
+    fn read(&self, names: &mut Names) -> io::Result<()> {
+        use std::os::unix::ffi::OsStrExt;
+        names.bytes.clear();
+        let path = format!("/dev/fd/{}", self.fd.as_raw_fd());
+        for entry in std::fs::read_dir(path)? {
+            let entry = entry?;
+            let from = names.bytes.len();
+            names.bytes.extend(entry.file_name().as_bytes());
+            names.bytes.push(0);
+            let mut name = Name {
+                from,
+                to: names.bytes.len() - 1,
+                is_directory: false,
+            };
+            name.is_directory = self.is_directory(names, name);
+            names.all.push(name);
+        }
+        Ok(())
+    }
+
+    fn is_directory(&self, names: &Names, name: Name) -> bool {
+        self.stat(names, name)
+            .is_ok_and(|stat| stat.kind() == super::stat::Kind::Directory)
     }
 }
 
@@ -172,9 +195,11 @@ mod tests {
         fs::write(dir.path().join("sub/z"), "long").expect("written");
         fs::create_dir(dir.path().join("sub/d")).expect("made");
         std::os::unix::fs::symlink("z", dir.path().join("sub/a")).expect("linked");
-        let root = root(dir.path()).expect("opens");
-        let opened = Opened::open(&root, "sub").expect("opens");
-        let names = opened.names().expect("lists");
+        let root = Opened::root(dir.path()).expect("opens");
+        let opened = root.open("sub").expect("opens");
+        let mut names = Names::default();
+        root.names(&mut names).expect("lists");
+        opened.names(&mut names).expect("lists");
         let found: Vec<_> = names
             .all
             .iter()
@@ -191,11 +216,26 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_larger_than_the_room_is_read_to_the_end() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let name = |number: usize| format!("{number:0>100}");
+        for number in 0..1000 {
+            fs::write(dir.path().join(name(number)), "").expect("written");
+        }
+        let mut names = Names::default();
+        let root = Opened::root(dir.path()).expect("opens");
+        root.names(&mut names).expect("lists");
+        assert_eq!(names.all.len(), 1000);
+        let found = names.all.iter().map(|found| names.bytes(*found));
+        assert!(found.eq((0..1000).map(|number| name(number).into_bytes())));
+    }
+
+    #[test]
     fn what_is_no_directory_is_told_apart() {
         let dir = tempfile::tempdir().expect("a directory");
         fs::write(dir.path().join("file"), "").expect("written");
-        let root = root(dir.path()).expect("opens");
-        let kind = |path| Opened::open(&root, path).err().map(|error| error.kind());
+        let root = Opened::root(dir.path()).expect("opens");
+        let kind = |path| root.open(path).err().map(|error| error.kind());
         assert_eq!(kind("file"), Some(io::ErrorKind::NotADirectory));
         assert_eq!(kind("none"), Some(io::ErrorKind::NotFound));
         assert_eq!(kind(""), None);

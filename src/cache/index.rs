@@ -14,10 +14,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::digest::Digest;
 use super::known::Directory;
-use super::parallel;
 use super::snapshot::Snapshot;
 use super::stat::{Kind, Stat};
 use super::walk::{split, with_path};
+use crate::parallel;
 
 /// More than any tick of a file system that keeps nanoseconds.
 const TICK: i64 = 20_000_000;
@@ -113,9 +113,12 @@ impl Index {
     }
 
     /// [`Index::known`] for files that are sorted, or nearly so.
-    fn known_of_all(&self, files: &[(&str, Stat)]) -> Vec<Option<Digest>> {
+    fn known_of_all<'f>(
+        &self,
+        files: impl Iterator<Item = (&'f str, &'f Stat)>,
+    ) -> Vec<Option<Digest>> {
         let mut last: Option<(&str, Arc<Directory>, usize)> = None;
-        let mut found = Vec::with_capacity(files.len());
+        let mut found = Vec::with_capacity(files.size_hint().0);
         for (path, stat) in files {
             let (parent, name) = split(path);
             let (_, directory, near) = match &mut last {
@@ -133,21 +136,26 @@ impl Index {
     ///
     /// # Errors
     /// A file can't be read, or changes all the time.
-    pub fn digests(&self, files: &[(&str, Stat)]) -> Result<Vec<Digest>, Unreadable> {
-        let mut found = self.known_of_all(files);
-        let missing: Vec<usize> = (0..files.len()).filter(|&at| found[at].is_none()).collect();
+    pub fn digests<'f>(
+        &self,
+        files: impl Iterator<Item = (&'f str, &'f Stat)> + Clone,
+    ) -> Result<Vec<Digest>, Unreadable> {
+        let mut found = self.known_of_all(files.clone());
+        let all = files.enumerate();
+        let missing = all.filter(|(at, _)| found[*at].is_none());
+        let missing: Vec<(usize, &str)> = missing.map(|(at, (path, _))| (at, path)).collect();
         if missing.is_empty() {
             return Ok(found.into_iter().flatten().collect());
         }
         let moment = self.moment();
-        let read = |&at: &usize| {
-            self.read(files[at].0)
-                .map(|(stat, digest)| (at, stat, digest))
+        let read = |&(at, path): &(usize, &'f str)| {
+            self.read(path)
+                .map(|(stat, digest)| (at, path, stat, digest))
         };
         for read in parallel::map(&missing, SHARE, read) {
-            let (at, stat, digest) = read?;
+            let (at, path, stat, digest) = read?;
             found[at] = Some(digest);
-            self.learn(files[at].0, stat, digest, moment);
+            self.learn(path, stat, digest, moment);
         }
         Ok(found.into_iter().flatten().collect())
     }
@@ -296,7 +304,9 @@ mod tests {
         }
 
         fn digest(&self) -> Digest {
-            self.index.digests(&[("f", self.stat())]).expect("read")[0]
+            self.index
+                .digests([("f", &self.stat())].into_iter())
+                .expect("read")[0]
         }
 
         /// Until a file written before is older than the tick.
@@ -367,7 +377,7 @@ mod tests {
             HashMap::new(),
         );
         let stat = Stat::from(&fs::symlink_metadata(dir.path().join("f")).expect("there"));
-        index.digests(&[("f", stat)]).expect("read");
+        index.digests([("f", &stat)].into_iter()).expect("read");
         assert_eq!(index.known("f", &stat), None);
     }
 }

@@ -69,6 +69,10 @@ impl Claims {
             .collect()
     }
 
+    fn is_pipeline_file(&self, path: &str) -> bool {
+        path.ends_with(".toml") && self.pipeline_files.contains(path)
+    }
+
     fn owner(&self, path: &str) -> Option<TargetId> {
         let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
         let literal = parents
@@ -270,7 +274,7 @@ impl Finder<'_> {
             for (name, stat) in listing.files() {
                 let path = join(&directory, name);
                 if spec.matches(&path)
-                    && !self.claims.pipeline_files.contains(&path)
+                    && !self.claims.is_pipeline_file(&path)
                     && !made.iter().any(|(glob, _)| glob.matches(&path))
                 {
                     self.add(path, *stat, inputs)?;
@@ -404,12 +408,8 @@ impl Finder<'_> {
 /// # Errors
 /// A file can't be read.
 pub fn describe(inputs: &Inputs, index: &Index, preimage: &mut Preimage) -> Result<(), Unreadable> {
-    let stats: Vec<_> = inputs
-        .files
-        .iter()
-        .map(|file| (file.path.as_str(), file.stat))
-        .collect();
-    let digests = index.digests(&stats)?;
+    let files = inputs.files.iter();
+    let digests = index.digests(files.map(|file| (file.path.as_str(), &file.stat)))?;
     for (file, digest) in inputs.files.iter().zip(digests) {
         let value = Value::File {
             executable: file.stat.executable(),

@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn names_that_lie_outside_are_refused() {
-        let raw = |end| (String::from("aé"), vec![(end, stat(0), Digest::of(b""))]);
+        let raw = |end: u32| (String::from("aé"), vec![(end, stat(0), Digest::of(b""))]);
         for (end, good) in [(1, true), (3, true), (2, false), (4, false)] {
             let bytes = postcard::to_stdvec(&raw(end)).expect("written");
             assert_eq!(postcard::from_bytes::<Directory>(&bytes).is_ok(), good);

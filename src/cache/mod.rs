@@ -16,7 +16,6 @@ pub mod key;
 mod known;
 pub mod manifest;
 mod packed;
-mod parallel;
 pub mod prune;
 pub mod restore;
 pub mod snapshot;

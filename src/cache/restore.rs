@@ -14,9 +14,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::blobs::{Blobs, Staged};
 use super::index::{Index, Unreadable};
 use super::manifest::{Entry, Manifest, Node};
-use super::parallel;
 use super::stat::{Kind, Stat};
 use super::walk::with_path;
+use crate::parallel;
 
 /// So many files are worth a thread to put them back.
 const SHARE: usize = 8;
@@ -79,8 +79,8 @@ impl Place<'_> {
                 },
             }
         }
-        let stats: Vec<_> = files.iter().map(|(path, stat, _)| (*path, *stat)).collect();
-        let digests = self.index.digests(&stats)?;
+        let stats = files.iter().map(|(path, stat, _)| (*path, stat));
+        let digests = self.index.digests(stats)?;
         Ok(files
             .iter()
             .zip(digests)
@@ -194,11 +194,10 @@ impl Place<'_> {
                 }
             }
         }
-        let stats: Vec<_> = unknown
+        let stats = unknown
             .iter()
-            .map(|(entry, stat, _)| (entry.path.as_str(), *stat))
-            .collect();
-        let digests = self.index.digests(&stats)?;
+            .map(|(entry, stat, _)| (entry.path.as_str(), stat));
+        let digests = self.index.digests(stats)?;
         let edited = unknown
             .iter()
             .zip(digests)

@@ -13,9 +13,9 @@ use serde::Serialize;
 use super::blobs::Blobs;
 use super::digest::Digest;
 use super::manifest::{Manifest, Node};
-use super::parallel;
 use super::prune::{Candidate, choose};
 use super::store::{Batch, Contents, Record, State, Store};
+use crate::parallel;
 
 /// A blob that no record names may belong to a target that is being recorded just now.
 const GRACE: Duration = Duration::from_secs(3600);

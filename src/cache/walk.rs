@@ -7,17 +7,16 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use walkdir::WalkDir;
 
-use super::directory::{self, Name, Names, Opened};
+use super::directory::{Name, Names, Opened};
 use super::ignored::{Ignores, Rules};
-use super::parallel;
 use super::stat::Stat;
+use crate::parallel;
 
 /// So many directories are worth a thread: below that, starting it costs more than it saves.
 const SHARE: usize = 16;
@@ -112,10 +111,12 @@ impl Walker {
         if level.is_empty() {
             return Ok(tree);
         }
-        let root = directory::root(&self.root).map_err(|error| with_path(error, &self.root))?;
+        let root = Opened::root(&self.root).map_err(|error| with_path(error, &self.root))?;
         while !level.is_empty() {
             let listed =
-                parallel::map(&level, SHARE, |(path, rules)| self.list(&root, path, rules));
+                parallel::map_with(&level, SHARE, Names::default, |names, (path, rules)| {
+                    self.list(&root, path, rules, names)
+                });
             let mut below = Vec::new();
             for ((path, _), listed) in level.into_iter().zip(listed) {
                 let Some(Listed { listing, rules }) = listed? else {
@@ -165,15 +166,16 @@ impl Walker {
 
     fn list(
         &self,
-        root: &OwnedFd,
+        root: &Opened,
         path: &str,
         above: &Option<Arc<Rules>>,
+        names: &mut Names,
     ) -> io::Result<Option<Listed>> {
-        let opened = Opened::open(root, path).and_then(|opened| {
-            let names = opened.names()?;
-            Ok((opened, names))
+        let listed = root.open(path).and_then(|opened| {
+            opened.names(names)?;
+            Ok(opened)
         });
-        let (opened, names) = match opened {
+        let opened = match listed {
             Ok(opened) => opened,
             Err(error)
                 if matches!(
@@ -197,7 +199,7 @@ impl Walker {
             skip: self.skip.get(path),
             rules: &rules,
             opened: &opened,
-            names: &names,
+            names,
         };
         for name in &names.all {
             self.sort_in(&place, *name, &mut listing)?;

@@ -317,6 +317,9 @@ impl Session {
     }
 
     fn describe_needs(&self, target: &Target, preimage: &mut Preimage) {
+        if target.needs.is_empty() {
+            return;
+        }
         let direct = graph::leaf_needs(&self.ws, target.id);
         for need in &direct {
             let value = match self.outputs_of(*need) {

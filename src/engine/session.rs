@@ -247,7 +247,7 @@ impl Session {
 
     /// Whether the target's last run left no record.
     pub fn is_unfinished(&self, address: &str) -> bool {
-        self.unfinished.contains(&name_of(address))
+        !self.unfinished.is_empty() && self.unfinished.contains(&name_of(address))
     }
 
     /// Where it is kept that a target runs, and which files in its outputs aren't its own.
