@@ -112,6 +112,11 @@ impl Index {
         Arc::clone(asked.entry(path.into()).or_insert(directory))
     }
 
+    /// Whether entries that can be trusted have all the files.
+    pub fn knows_all<'f>(&self, files: impl Iterator<Item = (&'f str, &'f Stat)>) -> bool {
+        self.known_of_all(files).iter().all(Option::is_some)
+    }
+
     /// [`Index::known`] for files that are sorted, or nearly so.
     fn known_of_all<'f>(
         &self,

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
+use super::digest::Digest;
 use super::index::{Index, Unreadable};
 use super::key::{Preimage, Section, Value};
 use super::manifest::{Manifest, Node};
@@ -194,6 +195,48 @@ pub struct Inputs {
     pub links: Vec<(String, String, Stat)>,
     /// Literal paths where nothing is.
     pub absent: Vec<String>,
+}
+
+impl Inputs {
+    /// A digest of names and stats: what has the same has the same contents, if the stats are trusted.
+    pub fn stats(&self) -> Digest {
+        let mut frame = Frame(Vec::with_capacity(self.files.len() * 96));
+        frame.number(self.links.len());
+        for (path, to, _) in &self.links {
+            frame.part(path.as_bytes());
+            frame.part(to.as_bytes());
+        }
+        frame.number(self.absent.len());
+        for path in &self.absent {
+            frame.part(path.as_bytes());
+        }
+        for file in &self.files {
+            frame.part(file.path.as_bytes());
+            frame.part(file.alias.as_deref().unwrap_or_default().as_bytes());
+            frame.part(&file.stat.packed());
+        }
+        Digest::of(&frame.0)
+    }
+
+    /// Whether contents can be told by stats alone.
+    pub fn are_trusted(&self, index: &Index) -> bool {
+        let files = self.files.iter();
+        index.knows_all(files.map(|file| (file.path.as_str(), &file.stat)))
+    }
+}
+
+/// Parts in a row, so that no two rows have the same bytes.
+struct Frame(Vec<u8>);
+
+impl Frame {
+    fn number(&mut self, number: usize) {
+        self.0.extend((number as u64).to_le_bytes());
+    }
+
+    fn part(&mut self, bytes: &[u8]) {
+        self.number(bytes.len());
+        self.0.extend(bytes);
+    }
 }
 
 /// Why inputs can't be told.

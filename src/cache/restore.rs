@@ -7,11 +7,13 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File, FileTimes, Permissions};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::blobs::{Blobs, Staged};
+use super::digest::Digest;
 use super::index::{Index, Unreadable};
 use super::manifest::{Entry, Manifest, Node};
 use super::stat::{Kind, Stat};
@@ -85,6 +87,48 @@ impl Place<'_> {
             .iter()
             .zip(digests)
             .all(|((_, _, wanted), found)| *wanted == found))
+    }
+
+    /// A digest of what is where the manifest says, by stats; none where something isn't there.
+    pub fn stats(&self, manifest: &Manifest) -> Option<Digest> {
+        self.stats_if(manifest, |_, _| true)
+    }
+
+    /// The same, if it says that everything is as in the manifest without a file being read.
+    pub fn trusted_stats(&self, manifest: &Manifest) -> Option<Digest> {
+        self.stats_if(manifest, |entry, stat| {
+            match (&entry.node, self.look(entry)) {
+                (Node::File { digest, .. }, Look::Content(found, _)) => {
+                    found == *stat && self.index.known(&entry.path, stat) == Some(*digest)
+                }
+                (_, found) => matches!(found, Look::Same),
+            }
+        })
+    }
+
+    fn stats_if(
+        &self,
+        manifest: &Manifest,
+        holds: impl Fn(&Entry, &Stat) -> bool,
+    ) -> Option<Digest> {
+        let mut bytes = Vec::with_capacity(manifest.entries.len() * 64);
+        for entry in &manifest.entries {
+            let path = self.root.join(&entry.path);
+            let stat = Stat::from(&fs::symlink_metadata(&path).ok()?);
+            if !holds(entry, &stat) {
+                return None;
+            }
+            bytes.extend(stat.mode.to_le_bytes());
+            match stat.kind() {
+                // Its times change with what else is put into it.
+                Kind::Directory => {}
+                // One that was replaced a moment ago may have the same stat.
+                Kind::Link => bytes.extend(fs::read_link(&path).ok()?.as_os_str().as_bytes()),
+                Kind::File | Kind::Other => bytes.extend(stat.packed()),
+            }
+            bytes.push(0);
+        }
+        Some(Digest::of(&bytes))
     }
 
     /// Makes the disk be what the manifest says and removes what only `previous` (what the target made last time)
@@ -411,7 +455,7 @@ impl Place<'_> {
 enum Look {
     Same,
     /// Of the right kind, size and mode: the content decides.
-    Content(Stat, super::digest::Digest),
+    Content(Stat, Digest),
     Different,
 }
 

@@ -22,7 +22,7 @@ use super::manifest::Manifest;
 use super::stat::Stat;
 use super::store::State;
 
-const MAGIC: &[u8; 16] = b"forge snapshot 3";
+const MAGIC: &[u8; 16] = b"forge snapshot 4";
 /// Magic, the header's checksum, the header's length.
 const PREFIX: usize = 16 + 32 + 8;
 /// So much is read at once; that of a small workspace is there with one system call.
@@ -54,10 +54,24 @@ struct Header {
 pub struct Known {
     /// By address.
     pub states: BTreeMap<String, State>,
+    /// By address.
+    pub memos: BTreeMap<String, Memo>,
     /// Path of a program → its stat and the version that it printed.
     pub tools: BTreeMap<String, (Stat, String)>,
     /// Image of a service → the digest it had when it was last started.
     pub images: BTreeMap<String, String>,
+}
+
+/// What a look at a target with nothing to do came to, for one that finds everything as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memo {
+    /// Of everything that its key is made of, with stats in the place of contents.
+    pub seen: Digest,
+    pub key: Digest,
+    /// Blob of what it made.
+    pub manifest: Digest,
+    /// Of the stats of that.
+    pub made: Digest,
 }
 
 /// A record: where it lies, and the beginning of its digest.

@@ -56,8 +56,9 @@ impl Stat {
 /// Bytes of a packed [`Stat`].
 const PACKED: usize = 44;
 
-impl Serialize for Stat {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl Stat {
+    /// All fields, one after the other.
+    pub fn packed(&self) -> [u8; PACKED] {
         let mut bytes = [0; PACKED];
         let numbers = [
             self.dev,
@@ -70,7 +71,13 @@ impl Serialize for Stat {
             to.copy_from_slice(&number.to_le_bytes());
         }
         bytes[40..].copy_from_slice(&self.mode.to_le_bytes());
-        serializer.serialize_bytes(&bytes)
+        bytes
+    }
+}
+
+impl Serialize for Stat {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.packed())
     }
 }
 

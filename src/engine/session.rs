@@ -13,7 +13,7 @@ use crate::cache::index::Index;
 use crate::cache::inputs::{Claims, Finder, Spec};
 use crate::cache::manifest::Manifest;
 use crate::cache::restore::Place;
-use crate::cache::snapshot::{Known, Snapshot};
+use crate::cache::snapshot::{Known, Memo, Snapshot};
 use crate::cache::store::{Batch, State, Store};
 use crate::cache::upkeep::Upkeep;
 use crate::cache::walk::Walker;
@@ -71,6 +71,7 @@ pub struct Session {
     specs: Vec<OnceLock<Spec>>,
     snapshot: Arc<Snapshot>,
     states: Mutex<BTreeMap<String, State>>,
+    memos: Mutex<BTreeMap<String, Memo>>,
     manifests: Mutex<HashMap<Digest, Arc<Manifest>>>,
     images: Mutex<BTreeMap<String, String>>,
     asked_images: Mutex<HashMap<String, Option<String>>>,
@@ -78,6 +79,8 @@ pub struct Session {
     /// Targets whose last run left no record: what lies in their outputs is in question.
     unfinished: HashSet<String>,
     changed: Mutex<bool>,
+    /// Only the snapshot is to know something new.
+    noticed: AtomicBool,
     warnings: Arc<Mutex<Vec<String>>>,
 }
 
@@ -125,6 +128,7 @@ impl Session {
             tools: Tools::new(known.tools),
             specs: ws.targets.iter().map(|_| OnceLock::new()).collect(),
             states: Mutex::new(known.states),
+            memos: Mutex::new(known.memos),
             manifests: Mutex::default(),
             images: Mutex::new(known.images),
             snapshot,
@@ -132,6 +136,7 @@ impl Session {
             done: Mutex::default(),
             unfinished: unfinished(&cache_dir),
             changed: Mutex::new(false),
+            noticed: AtomicBool::new(false),
             ws,
             options,
             caller,
@@ -195,6 +200,16 @@ impl Session {
     pub fn set_state(&self, address: &str, state: State) {
         lock(&self.states).insert(address.to_owned(), state);
         *lock(&self.changed) = true;
+    }
+
+    /// What the last look at a target in full came to.
+    pub fn memo(&self, address: &str) -> Option<Memo> {
+        lock(&self.memos).get(address).cloned()
+    }
+
+    pub fn set_memo(&self, address: &str, memo: Memo) {
+        lock(&self.memos).insert(address.to_owned(), memo);
+        self.noticed.store(true, Ordering::Relaxed);
     }
 
     /// The records are about to know more than the snapshot: a run that is ended before it writes a new one must not
@@ -304,8 +319,9 @@ impl Session {
         let tools = self.tools.changed();
         let changed = *lock(&self.changed);
         let grown = self.blobs.has_grown();
+        let noticed = self.noticed.load(Ordering::Relaxed);
         if self.options.dry_run
-            || !(changed || grown || self.index.has_changed() || tools.is_some())
+            || !(changed || grown || self.index.has_changed() || tools.is_some() || noticed)
         {
             return;
         }
@@ -321,8 +337,14 @@ impl Session {
         if states.is_empty() {
             states = lock(&self.states).clone();
         }
+        let mut memos = lock(&self.memos).clone();
+        memos.retain(|address, memo| {
+            let state = states.get(address);
+            state.is_some_and(|state| state.key == memo.key && state.manifest == memo.manifest)
+        });
         let known = Known {
             states,
+            memos,
             tools: self.tools.all(),
             images: lock(&self.images).clone(),
         };
