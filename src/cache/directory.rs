@@ -33,6 +33,11 @@ impl Names {
         &self.bytes[name.from..name.to]
     }
 
+    /// Bytes of all names together.
+    pub fn length(&self) -> usize {
+        self.all.iter().map(|name| name.to - name.from).sum()
+    }
+
     fn terminated(&self, name: Name) -> &CStr {
         CStr::from_bytes_until_nul(&self.bytes[name.from..]).unwrap_or_default()
     }

@@ -193,7 +193,11 @@ impl Walker {
         } else {
             above.clone()
         };
-        let mut listing = Listing::default();
+        let mut listing = Listing {
+            names: String::with_capacity(names.length()),
+            files: Vec::with_capacity(names.all.len()),
+            ..Listing::default()
+        };
         let place = Place {
             path,
             skip: self.skip.get(path),

@@ -126,17 +126,23 @@ fn what_git_ignores_now_is_seen() {
 
 #[test]
 fn everything_else_in_the_key_is_seen() {
-    reruns(|bed| drop(bed.set("LEVEL", "debug")));
-    reruns(|bed| drop(bed.unset("LEVEL")));
+    reruns(|bed| {
+        bed.set("LEVEL", "debug");
+    });
+    reruns(|bed| {
+        bed.unset("LEVEL");
+    });
     reruns(|bed| bed.write(".env", "A=2\n"));
     reruns(|bed| bed.write("bin/teller", "#!/bin/sh\necho teller 2.0\n"));
     reruns(|bed| bed.write("source", "two"));
     reruns(|bed| bed.write("Pipeline.toml", PIPELINE.replace("cat src", "cat  src")));
 }
 
+type Change = fn(&Bed);
+
 #[test]
 fn changed_outputs_are_put_back() {
-    let changes: [(&str, fn(&Bed)); 6] = [
+    let changes: [(&str, Change); 6] = [
         ("edited", |bed| {
             bed.write("out/all", bed.read("out/all").to_uppercase())
         }),
