@@ -80,6 +80,7 @@ pub enum Value {
 }
 
 /// The fields of a target, as bytes.
+#[derive(Clone)]
 pub struct Preimage {
     bytes: Vec<u8>,
 }

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
-use super::index::Directory;
+use super::known::Directory;
 
 /// Of every value; others aren't read.
 const VERSION: u8 = 3;

@@ -299,13 +299,13 @@ fn add_dockerfile(inputs: &mut Inputs, name: &str, full: &std::path::Path) {
     }
     match fs::metadata(full) {
         Ok(metadata) => inputs.files.push(File {
-            name: name.to_owned(),
-            path: name.to_owned(),
+            path: name.into(),
+            alias: None,
             stat: Stat::from(&metadata),
         }),
         Err(_) => inputs.absent.push(name.to_owned()),
     }
-    inputs.files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    inputs.files.sort_unstable_by(|a, b| a.name().cmp(b.name()));
 }
 
 /// A rendered tag with `-` for what a tag can't hold: a branch is often called `feature/x`.

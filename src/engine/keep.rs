@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::capture::{self, CaptureError, Found};
 use crate::cache::digest::Digest;
-use crate::cache::inputs::{InputError, Inputs};
+use crate::cache::inputs::{File, InputError, Inputs};
 use crate::cache::manifest::Manifest;
 use crate::cache::stat::{Kind as FileKind, Stat};
 use crate::cache::store::{self, Batch, Image, Record, State};
@@ -330,17 +330,20 @@ fn first_difference(before: &Inputs, after: &Inputs) -> Option<String> {
     if before == after {
         return None;
     }
-    let old: HashMap<_, _> = before.files.iter().map(|file| (&file.name, file)).collect();
-    let new: HashMap<_, _> = after.files.iter().map(|file| (&file.name, file)).collect();
+    fn by_name(inputs: &Inputs) -> HashMap<&str, &File> {
+        let files = inputs.files.iter();
+        files.map(|file| (file.name(), file)).collect()
+    }
+    let (old, new) = (by_name(before), by_name(after));
     let changed = after
         .files
         .iter()
-        .find(|file| old.get(&file.name) != Some(file));
+        .find(|file| old.get(file.name()) != Some(file));
     let gone = before
         .files
         .iter()
-        .find(|file| !new.contains_key(&file.name));
-    let file = changed.or(gone).map(|file| file.name.clone());
+        .find(|file| !new.contains_key(file.name()));
+    let file = changed.or(gone).map(|file| file.name().to_owned());
     let link = || {
         after
             .links

@@ -19,6 +19,7 @@ use crate::pipeline::interpolate::Unresolved;
 use crate::pipeline::model::{Kind, Reference, Service, Target, Text};
 
 use super::environment::Declared;
+use super::glance::Glance;
 use super::render::{Plain, Symbolic, Values, quote};
 use super::session::Session;
 use super::tools::ToolError;
@@ -26,6 +27,7 @@ use super::tools::ToolError;
 /// What was found.
 pub struct Look {
     pub inputs: Inputs,
+    /// Whole, unless a glance was enough to tell that there is nothing to do.
     pub preimage: Preimage,
     pub key: Digest,
     /// The state it is in, if that is what the key asks for: nothing to do.
@@ -125,15 +127,32 @@ impl From<io::Error> for Fault {
 }
 
 impl Session {
-    /// Finds inputs and makes the key; with `tree`, from a walk that was made for all, else from one of its own.
+    /// Finds inputs and makes the key; with `glance`, from a walk that was made for all, else from one of its own.
     ///
     /// # Errors
     /// A tool is missing, a file unreadable, a reference without value.
-    pub fn look(&self, target: &Target, tree: Option<&Tree>) -> Result<Look, Fault> {
-        let inputs = self.inputs(target, tree)?;
-        let preimage = self.preimage(target, &inputs)?;
-        let key = preimage.key();
+    pub fn look(&self, target: &Target, glance: Option<Glance>) -> Result<Look, Fault> {
+        let rest = self.rest_of_preimage(target)?;
         let state = self.state(&target.address);
+        let asks = target.cache && !self.options.no_cache && !self.options.force;
+        if let (true, Some(glance), Some(state)) = (asks, &glance, &state)
+            && self.is_as_it_was(target, glance, &rest, state)
+        {
+            return Ok(Look {
+                inputs: Inputs::default(),
+                preimage: rest,
+                key: state.key,
+                fresh: Some(state.clone()),
+                reason: String::new(),
+            });
+        }
+        let inputs = match glance {
+            Some(glance) => glance.inputs?,
+            None => self.inputs(target, None)?,
+        };
+        let mut preimage = rest.clone();
+        inputs::describe(&inputs, &self.index, &mut preimage).map_err(InputError::Unreadable)?;
+        let key = preimage.key();
         let mut look = Look {
             inputs,
             preimage,
@@ -141,7 +160,7 @@ impl Session {
             fresh: None,
             reason: String::new(),
         };
-        if !target.cache || self.options.no_cache || self.options.force {
+        if !asks {
             look.reason = if self.options.force {
                 "forced"
             } else if self.options.no_cache {
@@ -155,6 +174,7 @@ impl Session {
         look.reason = match state {
             Some(state) if state.key == key => match self.is_as_left(target, &state)? {
                 None => {
+                    self.leave_memo(target, &look.inputs, &rest, &state);
                     look.fresh = Some(state);
                     String::new()
                 }
@@ -179,6 +199,18 @@ impl Session {
             Some(tree) => self.finder().find(spec, tree),
             None => self.finder().find(spec, &self.walker.walk(&spec.bases)?),
         }
+    }
+
+    fn is_as_it_was(
+        &self,
+        target: &Target,
+        glance: &Glance,
+        rest: &Preimage,
+        state: &State,
+    ) -> bool {
+        let memo = self.memo(&target.address);
+        memo.is_some_and(|memo| glance.confirms(rest, &memo, state))
+            && !self.is_unfinished(&target.address)
     }
 
     /// What isn't as the target left it when it was in this state; none where all is.
@@ -214,6 +246,13 @@ impl Session {
     /// # Errors
     /// See [`Session::look`].
     pub fn preimage(&self, target: &Target, inputs: &Inputs) -> Result<Preimage, Fault> {
+        let mut preimage = self.rest_of_preimage(target)?;
+        inputs::describe(inputs, &self.index, &mut preimage).map_err(InputError::Unreadable)?;
+        Ok(preimage)
+    }
+
+    /// All but the inputs, which come last.
+    fn rest_of_preimage(&self, target: &Target) -> Result<Preimage, Fault> {
         let mut preimage = Preimage::default();
         let values = Values {
             session: self,
@@ -248,7 +287,6 @@ impl Session {
             Kind::Image(image) => self.describe_image(target, image, &mut preimage)?,
             _ => self.describe_needs(target, &mut preimage),
         }
-        inputs::describe(inputs, &self.index, &mut preimage).map_err(InputError::Unreadable)?;
         Ok(preimage)
     }
 
@@ -375,6 +413,9 @@ impl Session {
     }
 
     fn describe_needs(&self, target: &Target, preimage: &mut Preimage) {
+        if target.needs.is_empty() {
+            return;
+        }
         let direct = graph::leaf_needs(&self.ws, target.id);
         for need in &direct {
             let value = match self.outputs_of(*need) {
