@@ -9,6 +9,7 @@
 pub mod aws;
 pub mod cache;
 pub mod cli;
+pub mod deploy;
 pub mod docker;
 pub mod engine;
 pub mod exec;

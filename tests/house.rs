@@ -11,6 +11,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("pipeline", &["graph"]),
     ("graph", &["pipeline"]),
     ("cache", &["pipeline"]),
+    ("deploy", &["aws", "docker", "pipeline"]),
     ("docker", &[]),
     ("exec", &["docker", "pipeline"]),
     ("image", &["aws", "docker", "pipeline"]),
