@@ -8,13 +8,17 @@
 
 pub mod choice;
 pub mod diff;
+pub mod ecs;
 pub mod error;
 pub mod gates;
 pub mod outcome;
 pub mod plan;
 pub mod progress;
+pub mod provider;
+pub mod request;
 pub mod seen;
 pub mod size;
+pub mod smoke;
 pub mod spec;
 pub mod state;
 pub mod tags;

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
+use super::choice::Step;
 use super::diff::Change;
-use super::gates::{Approval, Gate, Name, approval};
+use super::gates::{Approval, Gate, approval};
 use super::seen::Revision;
 use super::taskdef::{Definition, Image};
 
@@ -31,6 +32,8 @@ pub struct Plan {
 pub struct ServicePlan {
     pub service: String,
     pub running: Running,
+    /// What to go back to when it fails: what runs, where that completed, else the last that did.
+    pub good: Option<Step>,
     pub container: String,
     pub definition: Definition,
     pub diff: Vec<Change>,
@@ -144,6 +147,7 @@ pub fn sorted(value: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deploy::gates::Name;
     use serde_json::json;
 
     fn plan() -> Plan {
@@ -168,6 +172,7 @@ mod tests {
                     digest: None,
                     commit: None,
                 },
+                good: None,
                 container: "app".into(),
                 definition: Definition::new(fields, None).unwrap(),
                 diff: Vec::new(),

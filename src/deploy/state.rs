@@ -108,8 +108,13 @@ impl Watch {
             None if self.record_seen => self.state.clone(),
             None => self.by_list(ours, seen),
         };
+        // ECS's own way back gets as long again: cutting in would be a second one.
+        let limit = match next {
+            State::RollingBack => self.timeout * 2,
+            _ => self.timeout,
+        };
         self.state = match next.is_over() {
-            false if seen.elapsed >= self.timeout => State::TimedOut,
+            false if seen.elapsed >= limit => State::TimedOut,
             _ => next,
         };
         &self.state
@@ -415,6 +420,22 @@ mod tests {
             elapsed: Duration::from_secs(900),
         };
         assert_eq!(*watch.observe(&seen), State::Completed);
+    }
+
+    #[test]
+    fn the_way_back_may_take_as_long_again() {
+        let mut watch = Watch::new(OURS.0, Duration::from_secs(100));
+        let record = record(Status::RollbackInProgress);
+        let mut look = |seconds| {
+            let seen = Observation {
+                service: &going(),
+                record: Some(&record),
+                elapsed: Duration::from_secs(seconds),
+            };
+            watch.observe(&seen).clone()
+        };
+        assert_eq!(look(199), State::RollingBack);
+        assert_eq!(look(200), State::TimedOut);
     }
 
     fn looks() -> impl Strategy<Value = Vec<(ServiceView, Option<ServiceDeployment>)>> {

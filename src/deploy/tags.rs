@@ -19,7 +19,9 @@ pub const RUN: &str = "forge:run";
 pub const HOTFIX: &str = "forge:hotfix";
 /// `family:revision` whose pinned copy this is; see [`super::choice`].
 pub const COPY_OF: &str = "forge:copy-of";
-/// Set after its deployment completed and was checked: when, by AWS's clock.
+/// The container that got the image.
+pub const CONTAINER: &str = "forge:container";
+/// Set after its deployment completed and was checked: that deployment.
 pub const COMPLETED: &str = "forge:completed";
 
 /// What ECS takes for a value, in characters.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::error::DeployError;
 use super::size;
 use super::spec::Overlay;
-use super::tags::Tags;
+use super::tags::{self, Tags};
 
 /// What ECS adds to a definition and doesn't take back.
 const READ_ONLY: &[&str] = &[
@@ -172,6 +172,21 @@ impl Definition {
                 "say which one gets the image: container = \"…\"",
             )),
         }
+    }
+
+    /// The container that a deployment gave its image to: the one named, else the one that it noted, else the
+    /// first that is essential.
+    pub fn main_container(&self, named: Option<&str>) -> Option<&str> {
+        let own = |name: &str| {
+            let mut all = self.containers().filter_map(name_of);
+            all.find(|one| *one == name)
+        };
+        let essential = |one: &&Value| one.get("essential") != Some(&Value::Bool(false));
+        named
+            .and_then(own)
+            .or_else(|| self.tags.get(tags::CONTAINER).and_then(own))
+            .or_else(|| self.containers().find(essential).and_then(name_of))
+            .or_else(|| self.container_names().first().copied())
     }
 
     /// The image that a container runs, as it is written.
@@ -496,6 +511,21 @@ mod tests {
                 (chosen, expected) => panic!("{chosen:?} {expected:?}"),
             }
         }
+    }
+
+    #[test]
+    fn the_container_of_an_earlier_deployment_is_found() {
+        let two = json!([
+            { "name": "init", "image": "i", "essential": false },
+            { "name": "proxy", "image": "p" },
+            { "name": "app", "image": "a" },
+        ]);
+        let mut definition = fargate(two);
+        assert_eq!(definition.main_container(None), Some("proxy"));
+        definition.tags.set(tags::CONTAINER, "app");
+        assert_eq!(definition.main_container(None), Some("app"));
+        assert_eq!(definition.main_container(Some("init")), Some("init"));
+        assert_eq!(definition.main_container(Some("gone")), Some("app"));
     }
 
     #[test]
