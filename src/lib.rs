@@ -2,7 +2,7 @@
 //!
 //! What lives where, in the order in which data goes through: [`pipeline`] reads `Pipeline.toml`,
 //! [`graph`] says what needs what, [`engine`] runs targets through [`cache`] and [`exec`] and tells
-//! what happens as events, which [`report`] shows and [`history`] keeps. [`init`] proposes a first
+//! what happens as events, which [`report`] shows, [`history`] keeps and [`notify`] tells. [`init`] proposes a first
 //! `Pipeline.toml`. [`docker`] is the engine and [`aws`] is AWS, for those who wait; [`http`] one request; [`units`] writes durations. [`cli`] holds a file for each command. `docs/design.md`
 //! has the pictures; `tests/house.rs` holds who may know whom.
 
@@ -18,6 +18,7 @@ pub mod history;
 pub mod http;
 pub mod image;
 pub mod init;
+pub mod notify;
 pub mod pipeline;
 pub mod report;
 pub mod units;

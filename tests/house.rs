@@ -12,14 +12,15 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("graph", &["pipeline"]),
     ("cache", &["pipeline"]),
     ("deploy", &["aws", "docker", "pipeline"]),
-    ("docker", &[]),
+    ("docker", &["image"]),
     ("exec", &["docker", "pipeline"]),
-    ("image", &["aws", "docker", "pipeline"]),
+    ("image", &["aws", "pipeline"]),
     (
         "engine",
         &["cache", "docker", "exec", "graph", "image", "pipeline"],
     ),
     ("history", &["engine::event"]),
+    ("notify", &["engine::event", "pipeline"]),
     ("report", &["engine::event"]),
     ("init", &["pipeline"]),
 ];

@@ -13,6 +13,7 @@ pub mod graph;
 pub mod history;
 pub mod init;
 mod list;
+pub mod notify;
 mod run;
 pub mod schema;
 mod since;
@@ -119,6 +120,7 @@ fn command(cli: Cli) -> Result<u8, Ended> {
                 jiff::Timestamp::now(),
             )
         }
+        Command::Notify(args) => return notify::run(&context, &args, &mut out),
         Command::Doctor(args) => return doctor(&context, &args, &mut out),
         Command::Cancel(args) => match args.environment {
             Some(environment) => {
