@@ -58,11 +58,7 @@ impl Patience {
     /// A call failed; what to say when there is no point in another.
     pub fn bad(&mut self, error: &AwsError) -> Option<String> {
         self.failed += 1;
-        let passes = matches!(
-            error.kind,
-            AwsErrorKind::Throttled | AwsErrorKind::Unreachable | AwsErrorKind::Cancelled
-        );
-        self.refused += u32::from(!passes);
+        self.refused += u32::from(is_refusal(error));
         (self.refused >= REFUSALS).then(|| error.message.clone())
     }
 
@@ -70,6 +66,14 @@ impl Patience {
     pub fn factor(&self) -> f64 {
         f64::from(1 << self.failed.min(4))
     }
+}
+
+/// Whether the same call would be answered the same way again.
+fn is_refusal(error: &AwsError) -> bool {
+    !matches!(
+        error.kind,
+        AwsErrorKind::Throttled | AwsErrorKind::Unreachable | AwsErrorKind::Cancelled
+    )
 }
 
 /// Follows until it is over.
@@ -82,6 +86,7 @@ pub fn follow(ecs: &Ecs, followed: Followed<'_>, caller: &mut Caller<'_>) -> End
         crashed: BTreeSet::new(),
         told: 0,
         breaker: false,
+        blind: false,
         ecs,
         followed,
     };
@@ -128,7 +133,10 @@ struct Follower<'a> {
     /// ARNs of stopped tasks that were looked at.
     crashed: BTreeSet<String>,
     told: usize,
+    /// That ECS goes back was told.
     breaker: bool,
+    /// Tasks may not be looked at.
+    blind: bool,
 }
 
 impl Follower<'_> {
@@ -146,7 +154,7 @@ impl Follower<'_> {
         let news = self.tell_events(&view, caller);
         let failed = self.tell_counts(&view, caller);
         if news || failed || look % 4 == 3 {
-            self.tell_crashes(caller)?;
+            self.look_at_tasks(caller);
         }
         let state = self.watch.observe(&Observation {
             service: &view,
@@ -205,6 +213,20 @@ impl Follower<'_> {
         failed > before.map_or(0, |before| before[3])
     }
 
+    /// Tasks only tell why: not being allowed to look at them changes nothing.
+    fn look_at_tasks(&mut self, caller: &mut Caller<'_>) {
+        if self.blind {
+            return;
+        }
+        if let Err(error) = self.tell_crashes(caller) {
+            let refused = is_refusal(&error);
+            self.blind = refused;
+            if refused {
+                caller.warn(format!("its tasks can't be looked at: {error}"));
+            }
+        }
+    }
+
     fn tell_crashes(&mut self, caller: &mut Caller<'_>) -> Result<(), AwsError> {
         let service = self.followed.service;
         let mut arns = self.ecs.tasks(service, DesiredStatus::Stopped, caller)?;
@@ -243,8 +265,8 @@ impl Follower<'_> {
                 service: self.followed.service.to_owned(),
                 deployment: self.followed.deployment.clone(),
             });
-        } else if let Err(error) = self.tell_crashes(caller) {
-            caller.warn(format!("its tasks can't be looked at: {error}"));
+        } else {
+            self.look_at_tasks(caller);
         }
     }
 }

@@ -8,7 +8,7 @@ use super::follow::{End, Followed, follow};
 use super::update::{Change, NotUpdated, with_breaker};
 use super::{Ecs, prepare};
 use crate::deploy::choice::Step;
-use crate::deploy::error::DeployError;
+use crate::deploy::error::{DeployError, Kind};
 use crate::deploy::gates;
 use crate::deploy::outcome::Now;
 use crate::deploy::progress::Progress;
@@ -192,16 +192,23 @@ pub fn go_back(
     caller: &mut Caller<'_>,
 ) -> Back {
     let left = |why: String| Back::Left(format!("{name} couldn't go back: {why}"));
+    let stopped = |error: DeployError| match error.kind {
+        Kind::Interrupted => Back::Interrupted(format!(
+            "{name} wasn't taken back: `forge rollback {}` does it",
+            spec.name
+        )),
+        _ => left(error.message),
+    };
     let view = match ecs.need_service(name, caller) {
         Ok(service) => super::convert::service(&service),
-        Err(error) => return left(error.message),
+        Err(error) => return stopped(error),
     };
     let Some(primary) = view.primary().cloned() else {
         return left("it has no deployment".into());
     };
     let target = match pinned_copy(ecs, spec, good, caller) {
         Ok(target) => target,
-        Err(error) => return left(error.message),
+        Err(error) => return stopped(error),
     };
     caller.tell(Progress::RollingBack {
         service: name.to_owned(),
@@ -230,7 +237,7 @@ pub fn go_back(
         };
         match rollout(ecs, &again, caller) {
             Ok(ended) => ended,
-            Err(error) => return left(error.message),
+            Err(error) => return stopped(error),
         }
     };
     match ended {
