@@ -21,8 +21,10 @@ pub const HOTFIX: &str = "forge:hotfix";
 pub const COPY_OF: &str = "forge:copy-of";
 /// The container that got the image.
 pub const CONTAINER: &str = "forge:container";
-/// Set after its deployment completed and was checked: that deployment.
+/// Set, to [`YES`], after its deployment completed and was checked.
 pub const COMPLETED: &str = "forge:completed";
+
+pub const YES: &str = "yes";
 
 /// What ECS takes for a value, in characters.
 const MAX_VALUE: usize = 256;
@@ -63,6 +65,10 @@ impl Tags {
         let value = value.chars().take(MAX_VALUE);
         let value = value.map(|c| if allowed(c) { c } else { '_' });
         self.0.insert(key.to_owned(), value.collect());
+    }
+
+    pub fn unset(&mut self, key: &str) {
+        self.0.remove(key);
     }
 
     /// Takes out what an earlier deployment said of itself.

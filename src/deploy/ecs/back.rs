@@ -1,7 +1,8 @@
 //! A rollback that somebody asks for: where it goes, and there.
 
 use super::past::{self, Known};
-use super::rollout::{Ended, Rollout, now, pinned_copy, rollout};
+use super::rollout::{Ended, Rollout, now, rollout};
+use super::undo::pinned_copy;
 use super::{Ecs, prepare};
 use crate::deploy::choice::{self, Back, Choice, Step};
 use crate::deploy::diff::diff;
@@ -240,6 +241,9 @@ fn back(
     };
     let ended = rollout(ecs, &again, caller)?;
     if ended == Ended::Completed {
+        if service.copy {
+            ecs.tag(&registered.arn, tags::COMPLETED, tags::YES, caller);
+        }
         caller.tell(Progress::RolledBack {
             service: name.clone(),
             to: registered.revision,

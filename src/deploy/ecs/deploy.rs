@@ -5,7 +5,8 @@
 use super::Ecs;
 use super::before::{Before, OneOff};
 use super::definitions::Registered;
-use super::rollout::{Back, Ended, Rollout, go_back, now, rollout, unchanged};
+use super::rollout::{Ended, Rollout, now, rollout, unchanged};
+use super::undo::{Back, Failed};
 use crate::deploy::error::DeployError;
 use crate::deploy::gates::Approval;
 use crate::deploy::outcome::{After, Ending, Outcome};
@@ -187,13 +188,13 @@ impl Work<'_> {
 
     /// Takes all of these back, the last one first.
     fn undo(&self, reason: String, touched: &[Part<'_>], caller: &mut Caller<'_>) -> Ending {
-        let failed = |after| Ending::Failed {
+        let ending = |after| Ending::Failed {
             reason: reason.clone(),
             after,
         };
         let spec = &self.request.spec;
         if spec.on_failure == OnFailure::Stop {
-            return failed(After::Left("`on-failure` is \"stop\"".into()));
+            return ending(After::Left("`on-failure` is \"stop\"".into()));
         }
         let mut after = After::RolledBack;
         for part in touched.iter().rev() {
@@ -202,16 +203,14 @@ impl Work<'_> {
                 after = After::Left(format!("{name} has never completed: nothing to go back to"));
                 continue;
             };
-            let desired = part.plan.desired_count.map(|(count, _)| count);
-            match go_back(
-                self.ecs,
+            let failed = Failed {
                 spec,
-                name,
-                &part.registered,
+                service: name,
+                registered: &part.registered,
                 good,
-                desired,
-                caller,
-            ) {
+                desired: part.plan.desired_count.map(|(count, _)| count),
+            };
+            match failed.go_back(self.ecs, caller) {
                 Back::Again => {}
                 Back::Left(why) => after = After::Left(why),
                 Back::Interrupted(goes_on) => {
@@ -220,7 +219,7 @@ impl Work<'_> {
                 }
             }
         }
-        failed(after)
+        ending(after)
     }
 
     fn check(&self, parts: &[Part<'_>], caller: &mut Caller<'_>) -> Ending {
@@ -235,9 +234,8 @@ impl Work<'_> {
             }
         }
         for part in parts {
-            let value = part.registered.revision.to_string();
-            self.ecs
-                .tag(&part.registered.arn, tags::COMPLETED, &value, caller);
+            let arn = &part.registered.arn;
+            self.ecs.tag(arn, tags::COMPLETED, tags::YES, caller);
         }
         Ending::Done
     }

@@ -24,6 +24,7 @@ mod prepare;
 mod records;
 mod rollout;
 mod status;
+mod undo;
 mod update;
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -7,8 +7,7 @@ use super::definitions::Registered;
 use super::follow::{End, Followed, follow};
 use super::update::{Change, NotUpdated, with_breaker};
 use super::{Ecs, prepare};
-use crate::deploy::choice::Step;
-use crate::deploy::error::{DeployError, Kind};
+use crate::deploy::error::DeployError;
 use crate::deploy::gates;
 use crate::deploy::outcome::Now;
 use crate::deploy::progress::Progress;
@@ -16,8 +15,6 @@ use crate::deploy::request::Caller;
 use crate::deploy::seen::ServiceView;
 use crate::deploy::spec::Spec;
 use crate::deploy::state::State;
-use crate::deploy::tags;
-use crate::pipeline::model::OnFailure;
 
 /// What goes out.
 pub struct Rollout<'a> {
@@ -106,6 +103,9 @@ pub fn rollout(
     let deployment = match ecs.update(&change, caller) {
         Ok(deployment) => deployment,
         Err(NotUpdated::Refused(error)) => return Err(error),
+        Err(NotUpdated::Unknown(why)) if caller.is_cancelled() => {
+            return Ok(Ended::Interrupted(why));
+        }
         Err(NotUpdated::Unknown(why)) => return Ok(Ended::Lost(why)),
     };
     caller.tell(Progress::Updating {
@@ -119,7 +119,8 @@ pub fn rollout(
     ))
 }
 
-fn followed(
+/// Follows what was begun, here or by ECS, to its end.
+pub fn followed(
     ecs: &Ecs,
     spec: &Spec,
     name: &str,
@@ -170,119 +171,6 @@ fn why(state: &State, deployment: &str, timeout: Duration) -> String {
         ),
         _ => format!("{deployment} isn't over"),
     }
-}
-
-/// Whether a service came back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Back {
-    Again,
-    /// One line.
-    Left(String),
-    Interrupted(String),
-}
-
-/// Takes a service whose deployment failed (`ours`; empty: unknown) back to what was good, and sees that it runs.
-pub fn go_back(
-    ecs: &Ecs,
-    spec: &Spec,
-    name: &str,
-    revision: &Registered,
-    good: &Step,
-    desired: Option<u32>,
-    caller: &mut Caller<'_>,
-) -> Back {
-    let left = |why: String| Back::Left(format!("{name} couldn't go back: {why}"));
-    let stopped = |error: DeployError| match error.kind {
-        Kind::Interrupted => Back::Interrupted(format!(
-            "{name} wasn't taken back: `forge rollback {}` does it",
-            spec.name
-        )),
-        _ => left(error.message),
-    };
-    let view = match ecs.need_service(name, caller) {
-        Ok(service) => super::convert::service(&service),
-        Err(error) => return stopped(error),
-    };
-    let Some(primary) = view.primary().cloned() else {
-        return left("it has no deployment".into());
-    };
-    let target = match pinned_copy(ecs, spec, good, caller) {
-        Ok(target) => target,
-        Err(error) => return stopped(error),
-    };
-    caller.tell(Progress::RollingBack {
-        service: name.to_owned(),
-        to: target.revision.clone(),
-    });
-    let events = view.events.iter().map(|event| event.id.clone()).collect();
-    let runs = primary.task_definition.parse().ok();
-    let ended = if runs.as_ref() == Some(&good.revision) || runs.as_ref() == Some(&target.revision)
-    {
-        // ECS has gone back by itself, or is about to.
-        followed(ecs, spec, name, &target, primary.id, events, caller)
-    } else if primary.task_definition != revision.arn {
-        return left(format!("{} is there now, it isn't ours", primary.id));
-    } else {
-        let again = Rollout {
-            spec: &Spec {
-                // The way back has no other way back.
-                on_failure: OnFailure::Stop,
-                ..spec.clone()
-            },
-            service: name,
-            registered: &target,
-            desired,
-            from: &primary.id,
-            takeover: true,
-        };
-        match rollout(ecs, &again, caller) {
-            Ok(ended) => ended,
-            Err(error) => return stopped(error),
-        }
-    };
-    match ended {
-        Ended::Completed => {
-            caller.tell(Progress::RolledBack {
-                service: name.to_owned(),
-                to: target.revision,
-            });
-            Back::Again
-        }
-        Ended::Failed { reason, .. } | Ended::Lost(reason) => left(reason),
-        Ended::Interrupted(goes_on) => Back::Interrupted(goes_on),
-    }
-}
-
-/// The revision of a step. Where it says a tag instead of a digest, a copy of it that pins what it ran: the tag has
-/// moved on since, and would bring back what is to be left.
-pub fn pinned_copy(
-    ecs: &Ecs,
-    spec: &Spec,
-    step: &Step,
-    caller: &mut Caller<'_>,
-) -> Result<Registered, DeployError> {
-    let named = spec.container.as_deref();
-    let registered = ecs.definition(&step.revision.to_string(), caller)?;
-    let written = super::past::image_of(&registered, named, None);
-    if written.is_some() {
-        return Ok(registered);
-    }
-    let Some(image) = super::past::image_of(&registered, named, step.digest.as_deref()) else {
-        caller.warn(format!(
-            "{} says no digest, and nobody knows which image it ran",
-            step.revision
-        ));
-        return Ok(registered);
-    };
-    let mut definition = registered.definition;
-    if let Some(container) = definition.main_container(named).map(str::to_owned) {
-        definition.pin(&container, &image);
-        definition.tags.set(tags::CONTAINER, &container);
-    }
-    let origin = step.copy_of.as_ref().unwrap_or(&step.revision);
-    definition.tags.set(tags::COPY_OF, &origin.to_string());
-    let copy = ecs.register(&definition, caller)?;
-    Ok(copy)
 }
 
 /// What runs, for the end.
