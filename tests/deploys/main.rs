@@ -2,6 +2,7 @@
 
 #[path = "../support/aws/mod.rs"]
 mod aws;
+mod checking;
 mod deploying;
 mod driver;
 mod failing;
