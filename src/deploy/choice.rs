@@ -257,7 +257,10 @@ mod tests {
     fn twice_in_a_row_goes_further_back() {
         let mut completed: Vec<Step> = (1..=4).map(|n| step(n, n)).collect();
         let mut went = Vec::new();
-        while let Some(next) = rollback(&completed, 1) {
+        for _ in 0..9 {
+            let Some(next) = rollback(&completed, 1) else {
+                break;
+            };
             went.push(next.revision.number);
             completed.push(next);
         }
