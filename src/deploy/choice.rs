@@ -394,6 +394,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
         /// Whatever happened before: rollbacks in a row never run the same step twice, never one that didn't
         /// run, always another image than the one before, and end.
         #[test]

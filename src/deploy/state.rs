@@ -468,6 +468,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
         /// Whatever is seen in whatever order: success is only said when our own deployment was seen complete.
         #[test]
         fn success_is_our_own(looks in looks()) {

@@ -141,10 +141,18 @@ fn another_deployment_under_way_is_not_disturbed() {
 
 #[test]
 fn who_comes_second_stops_before_the_update() {
-    let script = Script::new(&[]);
-    script.state(|state| state.intruder = Some("RegisterTaskDefinition"));
-    deploy(&script, json!({})).ends(4);
-    assert_eq!(script.writes(), ["RegisterTaskDefinition"]);
+    for (quick, said) in [
+        (false, "another deployment is going on"),
+        (true, "meanwhile"),
+    ] {
+        let script = Script::new(&[]);
+        script.state(|state| {
+            state.quick = quick;
+            state.intruder = Some("RegisterTaskDefinition");
+        });
+        deploy(&script, json!({})).ends(4).says(said);
+        assert_eq!(script.writes(), ["RegisterTaskDefinition"]);
+    }
 }
 
 #[test]
