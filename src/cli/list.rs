@@ -108,7 +108,7 @@ fn describe(ws: &Workspace, target: &Target, images: Images) -> Value {
     let image = is_image.then(|| images(&target.address)).flatten();
     let project = ws.project(target.project);
     let address = |id: TargetId| ws.target(id).address.to_string();
-    json!({
+    let mut value = json!({
         "target": &*target.address,
         "project": project.name,
         "dir": project.dir,
@@ -119,7 +119,10 @@ fn describe(ws: &Workspace, target: &Target, images: Images) -> Value {
         "services": target.services.iter().map(|id| ws.service(*id).name.clone()).collect::<Vec<_>>(),
         "cache": target.cache,
         "default": project.default.contains(&target.id),
-        "image": image.as_ref().map(crate::report::json::image),
         "file": ws.file(target.span.file).name,
-    })
+    });
+    if let Some(image) = image {
+        value["image"] = crate::report::json::image(&image);
+    }
+    value
 }

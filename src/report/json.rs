@@ -97,7 +97,7 @@ fn value(event: &Event) -> Value {
 }
 
 fn finished(finished: &Finished) -> Value {
-    json!({
+    let mut value = json!({
         "event": "target-finished",
         "target": *finished.target,
         "outcome": finished.outcome,
@@ -108,8 +108,11 @@ fn finished(finished: &Finished) -> Value {
         "attempts": finished.attempts,
         "exit-code": finished.exit_code,
         "flaky": finished.flaky,
-        "image": finished.image.as_ref().map(image),
-    })
+    });
+    if let Some(built) = &finished.image {
+        value["image"] = image(built);
+    }
+    value
 }
 
 /// An image, as programs read of it in events and lists.
