@@ -55,7 +55,8 @@ impl Claims {
             .map(|(_, id)| *id)
     }
 
-    fn owner(&self, path: &str) -> Option<TargetId> {
+    /// Who makes a path.
+    pub fn owner(&self, path: &str) -> Option<TargetId> {
         let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
         let literal = parents
             .chain([path])
@@ -404,6 +405,11 @@ pub fn describe(inputs: &Inputs, index: &Index, preimage: &mut Preimage) -> Resu
     Ok(())
 }
 
+/// Whether an output of a target that is needed indirectly is an input.
+pub fn picks_up(spec: &Spec, path: &str, walker: &Walker) -> bool {
+    spec.matches(path) && !walker.is_ignored(path)
+}
+
 /// Writes those outputs of a target that is needed indirectly, which the patterns pick up, into a key.
 pub fn describe_indirect(
     spec: &Spec,
@@ -412,7 +418,7 @@ pub fn describe_indirect(
     preimage: &mut Preimage,
 ) {
     for entry in &manifest.entries {
-        if !spec.matches(&entry.path) || walker.is_ignored(&entry.path) {
+        if !picks_up(spec, &entry.path, walker) {
             continue;
         }
         let value = match &entry.node {

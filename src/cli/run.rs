@@ -140,6 +140,7 @@ pub fn prepare(
         dry_run: options.dry_run,
         force: options.force,
         no_cache: options.no_cache,
+        audited: Vec::new(),
         logs: options.verbose > 0,
         named: named.clone(),
         args: words.args.clone(),

@@ -93,8 +93,10 @@ impl Session {
             fresh: None,
             reason: String::new(),
         };
-        if !target.cache || self.options.no_cache || self.options.force {
-            look.reason = if self.options.force {
+        if !self.uses_cache(target.id) || self.options.force {
+            look.reason = if self.is_audited(target.id) {
+                "audited"
+            } else if self.options.force {
                 "forced"
             } else if self.options.no_cache {
                 "without the cache"
@@ -176,6 +178,11 @@ impl Session {
             "incremental",
             target.incremental.to_string(),
         );
+        if target.sandbox {
+            // What was made with everything in sight says nothing of what is made of the declared files alone. Told
+            // only where it is set: results of before keep their keys.
+            preimage.text(Section::Target, "sandbox", "true");
+        }
         for (number, line) in self.commands(target, &values)?.iter().enumerate() {
             preimage.text(Section::Command, &(number + 1).to_string(), line);
         }

@@ -1,9 +1,11 @@
 //! The plan, the scheduler, and the life of one target from ready to outcome.
 //!
 //! [`session`] is what a run knows, [`look`] whether a target has anything to do, [`job`] how it is done and [`keep`] what becomes of its outputs,
-//! [`scheduler`] in which order, [`run`] the coordinator that owns the state, [`active`] who else runs here. What people see are [`event`]s.
+//! [`scheduler`] in which order, [`run`] the coordinator that owns the state, [`active`] who else runs here,
+//! [`audit`] what a target does beside what it declares. What people see are [`event`]s.
 
 pub mod active;
+pub mod audit;
 pub mod environment;
 pub mod event;
 pub mod git;
@@ -15,6 +17,8 @@ pub mod outcome;
 pub mod plan;
 pub mod render;
 pub mod run;
+mod sandbox;
 pub mod scheduler;
 pub mod session;
 pub mod tools;
+mod watch;

@@ -21,6 +21,7 @@ use crate::docker;
 use crate::pipeline::model::{ServiceId, TargetId, Workspace};
 
 use super::active;
+use super::audit::Findings;
 use super::environment::Caller;
 use super::git::Git;
 use super::render::Plain;
@@ -37,6 +38,8 @@ pub struct Options {
     pub force: bool,
     /// Look nothing up and store nothing.
     pub no_cache: bool,
+    /// Run without the cache, and watched: what they read and write is compared with what they declare.
+    pub audited: Vec<TargetId>,
     /// Logs of fresh targets are shown: they have to be read.
     pub logs: bool,
     /// The targets that were named: they get the words after `--`.
@@ -77,6 +80,7 @@ pub struct Session {
     /// Targets whose last run left no record: what lies in their outputs is in question.
     unfinished: HashSet<String>,
     changed: Mutex<bool>,
+    findings: Mutex<BTreeMap<TargetId, Findings>>,
     warnings: Arc<Mutex<Vec<String>>>,
 }
 
@@ -125,6 +129,7 @@ impl Session {
             done: Mutex::default(),
             unfinished: unfinished(&cache_dir),
             changed: Mutex::new(false),
+            findings: Mutex::default(),
             ws,
             options,
             caller,
@@ -150,6 +155,11 @@ impl Session {
         }
     }
 
+    /// Which target makes a path.
+    pub fn maker(&self, path: &str) -> Option<TargetId> {
+        self.claims.owner(path)
+    }
+
     pub fn place(&self) -> Place<'_> {
         Place {
             root: &self.ws.root,
@@ -170,7 +180,26 @@ impl Session {
 
     /// Whether the cache may be asked and told about a target.
     pub fn uses_cache(&self, id: TargetId) -> bool {
-        self.ws.target(id).cache && !self.options.no_cache
+        self.ws.target(id).cache && self.may_keep(id)
+    }
+
+    /// Whether anything of a target may be recorded.
+    pub fn may_keep(&self, id: TargetId) -> bool {
+        !self.options.no_cache && !self.is_audited(id)
+    }
+
+    pub fn is_audited(&self, id: TargetId) -> bool {
+        self.options.audited.contains(&id)
+    }
+
+    /// What the audit of a target found.
+    pub fn set_findings(&self, findings: Findings) {
+        lock(&self.findings).insert(findings.target, findings);
+    }
+
+    /// What was found, by target; nothing of those that didn't run.
+    pub fn take_findings(&self) -> BTreeMap<TargetId, Findings> {
+        std::mem::take(&mut *lock(&self.findings))
     }
 
     pub fn state(&self, address: &str) -> Option<State> {
