@@ -444,7 +444,8 @@ impl<'a> Job<'a> {
                 return Ok(End::Cancelled);
             }
             self.shared.ran.store(true, Ordering::Relaxed);
-            let process = process::spawn(&spec).map_err(|error| self.cannot_start(&error, &dir, recipe.guard.is_some()))?;
+            let process = process::spawn(&spec)
+                .map_err(|error| self.cannot_start(&error, &dir, recipe.guard.is_some()))?;
             running.insert(self.target.id, process.handle());
             process
         };
@@ -477,7 +478,9 @@ impl<'a> Job<'a> {
             return Fault::failed(format!("its directory {} doesn't exist", self.target.dir));
         }
         if watched && error.raw_os_error() == Some(libc::EBUSY) {
-            return Fault::failed("it can't be watched: forge itself runs in a sandbox or an audit");
+            return Fault::failed(
+                "it can't be watched: forge itself runs in a sandbox or an audit",
+            );
         }
         let shell = self.target.shell.first().map_or("sh", String::as_str);
         Fault {

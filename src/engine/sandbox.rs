@@ -49,13 +49,17 @@ impl Sandbox {
         reach: Reach,
         env: &[(OsString, OsString)],
     ) -> Result<(Arc<Self>, Arc<Fence>), Fault> {
-        trace::available().and_then(|()| sandbox::available()).map_err(missing)?;
+        trace::available()
+            .and_then(|()| sandbox::available())
+            .map_err(missing)?;
         let temporary = env.iter().find(|(name, _)| name == "TMPDIR");
         let temporary = temporary.map_or(Path::new("/tmp"), |(_, value)| Path::new(value));
         let sandbox = Self {
             yards: yards(&reach),
             reach: Arc::new(reach),
-            temporary: temporary.canonicalize().unwrap_or_else(|_| temporary.into()),
+            temporary: temporary
+                .canonicalize()
+                .unwrap_or_else(|_| temporary.into()),
             state: Mutex::default(),
         };
         let fence = Fence::new(&sandbox.grounds())?;
@@ -81,13 +85,19 @@ impl Sandbox {
         let root = self.reach.root();
         let needed = self.reach.needed();
         let bases = needed.globs.iter().flat_map(|glob| glob.bases());
-        let reads = self.reach.files().chain(needed.literals.iter().map(String::as_str));
+        let reads = self
+            .reach
+            .files()
+            .chain(needed.literals.iter().map(String::as_str));
         let yards = self.yards.iter().map(|yard| match yard {
             Yard::Flat(directory) | Yard::Deep(directory) => nearest(root, directory),
         });
         Grounds {
             hidden: root.to_path_buf(),
-            reads: reads.map(|path| root.join(path)).chain(bases.map(|base| root.join(base))).collect(),
+            reads: reads
+                .map(|path| root.join(path))
+                .chain(bases.map(|base| root.join(base)))
+                .collect(),
             writes: yards.chain([self.temporary.clone()]).collect(),
         }
     }
@@ -119,7 +129,10 @@ impl Sandbox {
             Act::Change if access.found == Found::Directory => true,
             Act::Replace | Act::Change | Act::Remove => self.may_write(&state, path, access),
         };
-        if allowed && matches!(access.act, Act::Replace | Act::Change) && access.found == Found::Nothing {
+        if allowed
+            && matches!(access.act, Act::Replace | Act::Change)
+            && access.found == Found::Nothing
+        {
             state.own.add(path);
         }
         // Python does without, and nobody misses it.
@@ -160,9 +173,17 @@ impl Watcher for Sandbox {
 /// Where the outputs are made.
 fn yards(reach: &Reach) -> Vec<Yard> {
     let outputs = reach.outputs();
-    let parent = |path: &String| path.rsplit_once('/').map_or("", |(parent, _)| parent).to_owned();
+    let parent = |path: &String| {
+        path.rsplit_once('/')
+            .map_or("", |(parent, _)| parent)
+            .to_owned()
+    };
     let literals = outputs.literals.iter().map(|path| Yard::Flat(parent(path)));
-    let globs = outputs.globs.iter().flat_map(|glob| glob.bases()).map(Yard::Deep);
+    let globs = outputs
+        .globs
+        .iter()
+        .flat_map(|glob| glob.bases())
+        .map(Yard::Deep);
     literals.chain(globs).collect()
 }
 

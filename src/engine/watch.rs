@@ -61,7 +61,8 @@ impl Watch {
         match self {
             Watch::Nobody => end,
             Watch::Audit(seen) => {
-                job.session.set_findings(Findings::of(job.session, job.target, seen));
+                job.session
+                    .set_findings(Findings::of(job.session, job.target, seen));
                 end
             }
             Watch::Sandbox(sandbox, _) => match sandbox.refusals() {
@@ -76,10 +77,16 @@ impl Watch {
         match end {
             End::Failed(reason, code) => {
                 job.warn(format!("the sandbox didn't let it {refused}"), Some(help));
-                End::Failed(format!("{reason}; the sandbox didn't let it {refused}"), code)
+                End::Failed(
+                    format!("{reason}; the sandbox didn't let it {refused}"),
+                    code,
+                )
             }
             End::Success => {
-                job.warn(format!("the sandbox didn't let it {refused}; it succeeded without"), Some(help));
+                job.warn(
+                    format!("the sandbox didn't let it {refused}; it succeeded without"),
+                    Some(help),
+                );
                 End::Success
             }
             End::Cancelled => End::Cancelled,

@@ -112,7 +112,10 @@ pub fn spawn(spec: &Spec) -> io::Result<Process> {
         command.stdout(writer.try_clone()?).stderr(writer);
     }
     let traced = match &spec.guard {
-        Some(guard) => Some(Tracer::start(Arc::clone(&guard.watcher), guard.fence.clone())?),
+        Some(guard) => Some(Tracer::start(
+            Arc::clone(&guard.watcher),
+            guard.fence.clone(),
+        )?),
         None => None,
     };
     let (tracer, ends) = traced.unzip();
@@ -435,7 +438,10 @@ mod tests {
         std::fs::write(dir.join("forbidden"), "").expect("written");
         std::os::unix::fs::symlink("sub", dir.join("link")).expect("linked");
         let argv: Vec<OsString> = ["sh", "-c", script].map(OsString::from).to_vec();
-        let env = [(OsString::from("PATH"), std::env::var_os("PATH").unwrap_or_default())];
+        let env = [(
+            OsString::from("PATH"),
+            std::env::var_os("PATH").unwrap_or_default(),
+        )];
         let log = Arc::new(Log(Mutex::default(), dir.clone()));
         let guard = Guard {
             watcher: Arc::clone(&log) as Arc<dyn Watcher>,

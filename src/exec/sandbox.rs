@@ -81,7 +81,12 @@ mod linux {
         // SAFETY: asks for a number.
         let version = unsafe {
             let nothing = std::ptr::null::<Ruleset>();
-            libc::syscall(libc::SYS_landlock_create_ruleset, nothing, 0usize, CREATE_VERSION)
+            libc::syscall(
+                libc::SYS_landlock_create_ruleset,
+                nothing,
+                0usize,
+                CREATE_VERSION,
+            )
         };
         if version < 1 {
             return Err(io::Error::last_os_error());
@@ -168,7 +173,11 @@ mod linux {
                 }
             };
             let is_directory = fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
-            let rights = if is_directory { rights } else { rights & OF_FILES };
+            let rights = if is_directory {
+                rights
+            } else {
+                rights & OF_FILES
+            };
             let rule = PathBeneath {
                 allowed_access: rights & self.handled,
                 parent_fd: place.as_raw_fd(),
@@ -176,7 +185,13 @@ mod linux {
             // SAFETY: the structure that the call takes.
             let added = unsafe {
                 let rules = self.rules.as_raw_fd();
-                libc::syscall(libc::SYS_landlock_add_rule, rules, RULE_PATH_BENEATH, &rule, 0)
+                libc::syscall(
+                    libc::SYS_landlock_add_rule,
+                    rules,
+                    RULE_PATH_BENEATH,
+                    &rule,
+                    0,
+                )
             };
             match io::Error::last_os_error() {
                 _ if added == 0 => Ok(()),

@@ -69,7 +69,8 @@ pub enum Origin {
 impl Findings {
     pub fn of(session: &Session, target: &Target, seen: &Seen) -> Self {
         let (sights, reach) = (seen.sights(), seen.reach());
-        let is_there = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|found| !found.is_dir());
+        let is_there =
+            |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|found| !found.is_dir());
         Self {
             target: target.id,
             reads: reads(session, reach, &sights),
@@ -78,7 +79,11 @@ impl Findings {
             listed: listed(session, target, reach, &sights),
             missing: paths(&sights, |path, facts| facts.missing && !reach.reads(path)),
             outside_read: sights.outside_read.into_iter().collect(),
-            outside_written: sights.outside_written.into_iter().filter(is_there).collect(),
+            outside_written: sights
+                .outside_written
+                .into_iter()
+                .filter(is_there)
+                .collect(),
             missed: sights.missed.into_iter().collect(),
         }
     }
@@ -90,7 +95,10 @@ impl Findings {
 }
 
 fn paths(sights: &Sights, wanted: impl Fn(&str, Facts) -> bool) -> Vec<String> {
-    let wanted = sights.inside.iter().filter(|(path, facts)| wanted(path, **facts));
+    let wanted = sights
+        .inside
+        .iter()
+        .filter(|(path, facts)| wanted(path, **facts));
     wanted.map(|(path, _)| path.clone()).collect()
 }
 
@@ -150,7 +158,10 @@ fn included(target: &Target) -> impl Iterator<Item = &InputPattern> {
 fn unread(session: &Session, target: &Target, sights: &Sights) -> Vec<String> {
     let touched = |_: &str, facts: Facts| facts.read || facts.looked || facts.missing;
     let mut read: BTreeSet<String> = paths(sights, touched).into_iter().collect();
-    let sources: Vec<String> = read.iter().filter_map(|path| bytecode::source(path)).collect();
+    let sources: Vec<String> = read
+        .iter()
+        .filter_map(|path| bytecode::source(path))
+        .collect();
     read.extend(sources);
     let dir = &session.ws.project(target.project).dir;
     let unread = included(target).filter(|pattern| {
@@ -161,17 +172,28 @@ fn unread(session: &Session, target: &Target, sights: &Sights) -> Vec<String> {
         };
         !read.iter().any(matches)
     });
-    unread.map(|pattern| as_written(dir, &pattern.pattern)).collect()
+    unread
+        .map(|pattern| as_written(dir, &pattern.pattern))
+        .collect()
 }
 
 /// Whether a new file in the directory could be an input.
 fn listed(session: &Session, target: &Target, reach: &Reach, sights: &Sights) -> Vec<String> {
     let project = &session.ws.project(target.project).dir;
     let everything = included(target).next().is_none()
-        && target.inputs.as_ref().is_none_or(|patterns| !patterns.is_empty());
-    let places: Vec<Glob> = included(target).map(|pattern| Glob::new(&any_in(pattern))).collect();
+        && target
+            .inputs
+            .as_ref()
+            .is_none_or(|patterns| !patterns.is_empty());
+    let places: Vec<Glob> = included(target)
+        .map(|pattern| Glob::new(&any_in(pattern)))
+        .collect();
     paths(sights, |path, facts| {
-        let new = if path.is_empty() { "x".to_owned() } else { format!("{path}/x") };
+        let new = if path.is_empty() {
+            "x".to_owned()
+        } else {
+            format!("{path}/x")
+        };
         let covered = (everything && is_within(path, project))
             || places.iter().any(|place| place.matches(&new))
             || reach.reads(&new)

@@ -34,7 +34,11 @@ impl Proposal {
         let mut single = BTreeSet::new();
         let mut plain = BTreeSet::new();
         let mut needs = BTreeSet::new();
-        for read in findings.reads.iter().filter(|read| can_be_named(&read.path)) {
+        for read in findings
+            .reads
+            .iter()
+            .filter(|read| can_be_named(&read.path))
+        {
             match read.origin {
                 Origin::Git => {}
                 Origin::MadeBy(maker) => needs.extend(need(ws, target, maker)),
@@ -57,9 +61,16 @@ impl Proposal {
         inputs.extend(directories(&single, dir));
         let to_text = |path: String| as_written(dir, &path);
         Self {
-            everything: if inputs.is_empty() { Vec::new() } else { everything(ws, target) },
+            everything: if inputs.is_empty() {
+                Vec::new()
+            } else {
+                everything(ws, target)
+            },
             inputs: inputs.into_iter().map(to_text).collect(),
-            outputs: outputs(findings, target, dir).into_iter().map(to_text).collect(),
+            outputs: outputs(findings, target, dir)
+                .into_iter()
+                .map(to_text)
+                .collect(),
             needs: needs.into_iter().collect(),
         }
     }
@@ -67,7 +78,10 @@ impl Proposal {
 
 /// A path that a pattern can't spell, or can't belong to.
 fn can_be_named(path: &str) -> bool {
-    !has_wildcard(path) && !path.contains(['\\', '\u{FFFD}']) && !path.starts_with('!') && !path.contains("/!")
+    !has_wildcard(path)
+        && !path.contains(['\\', '\u{FFFD}'])
+        && !path.starts_with('!')
+        && !path.contains("/!")
 }
 
 /// Whether globs don't get at it: excluded, or a pipeline file.
@@ -140,7 +154,9 @@ fn globs(paths: &[&str], dir: &str) -> Vec<String> {
             continue;
         }
         let depth = |path: &str| path.matches('/').count();
-        let flat = group.iter().all(|path| depth(path) == depth(group[0]) && parent(path) == common);
+        let flat = group
+            .iter()
+            .all(|path| depth(path) == depth(group[0]) && parent(path) == common);
         let stars = if flat { "*" } else { "**/*" };
         let slash = if common.is_empty() { "" } else { "/" };
         patterns.push(format!("{common}{slash}{stars}{ending}"));
@@ -182,7 +198,12 @@ fn outputs(findings: &Findings, target: &Target, dir: &str) -> Vec<String> {
             patterns.extend(globs(&group, common).into_iter().take(1));
         }
     }
-    let own = |pattern: &String| target.outputs.iter().any(|output| output.pattern == *pattern);
+    let own = |pattern: &String| {
+        target
+            .outputs
+            .iter()
+            .any(|output| output.pattern == *pattern)
+    };
     patterns.retain(|pattern| !own(pattern));
     patterns
 }
@@ -207,13 +228,26 @@ mod tests {
 
     #[test]
     fn few_files_are_named_and_many_become_a_glob() {
-        let paths = ["src/a.py", "src/b.py", "src/x/c.py", "src/x/y/d.py", "src/data.json", "e.md"];
+        let paths = [
+            "src/a.py",
+            "src/b.py",
+            "src/x/c.py",
+            "src/x/y/d.py",
+            "src/data.json",
+            "e.md",
+        ];
         assert_eq!(globs(&paths, ""), ["e.md", "src/data.json", "src/**/*.py"]);
         assert_eq!(globs(&["p/a.c", "p/b.c", "p/c.c", "p/d.c"], "p"), ["p/*.c"]);
         assert_eq!(globs(&["a/w", "a/x", "a/y", "a/z"], ""), ["a/*"]);
         assert_eq!(globs(&["w", "x", "y", "z"], ""), ["w", "x", "y", "z"]);
-        assert_eq!(directories(&["m/a/1.js", "m/a/2.js", "m/b/3.css", "m/b/4"], ""), ["m"]);
-        assert_eq!(directories(&["a.env", "b.env", "c.env", "d.env"], "").len(), 4);
+        assert_eq!(
+            directories(&["m/a/1.js", "m/a/2.js", "m/b/3.css", "m/b/4"], ""),
+            ["m"]
+        );
+        assert_eq!(
+            directories(&["a.env", "b.env", "c.env", "d.env"], "").len(),
+            4
+        );
     }
 
     proptest! {

@@ -65,7 +65,10 @@ impl Reach {
         reach.files.extend(inputs.absent.iter().cloned());
         // Their values are in the key.
         reach.files.extend(target.dotenv.iter().cloned());
-        target.outputs.iter().for_each(|output| reach.outputs.add(output));
+        target
+            .outputs
+            .iter()
+            .for_each(|output| reach.outputs.add(output));
         reach.add_needs(session, target);
         reach
     }

@@ -131,7 +131,10 @@ impl Sights {
     }
 
     fn outside(&mut self, access: &Access) {
-        if ["/dev", "/proc", "/sys"].iter().any(|top| access.path.starts_with(top)) {
+        if ["/dev", "/proc", "/sys"]
+            .iter()
+            .any(|top| access.path.starts_with(top))
+        {
             return;
         }
         match access.act {

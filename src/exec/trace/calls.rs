@@ -7,7 +7,10 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use libc::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW};
-use libc::{O_ACCMODE, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_RDONLY, O_RDWR, O_TMPFILE, O_TRUNC, O_WRONLY};
+use libc::{
+    O_ACCMODE, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_RDONLY, O_RDWR, O_TMPFILE,
+    O_TRUNC, O_WRONLY,
+};
 
 use super::resolve::{Process, Resolved};
 use super::{Access, Act, Found};
@@ -148,7 +151,9 @@ impl Call {
             return self.passed(file);
         }
         match flags & O_ACCMODE {
-            O_RDONLY if found == Found::Nothing && flags & O_CREAT != 0 => self.told(file, Act::Replace),
+            O_RDONLY if found == Found::Nothing && flags & O_CREAT != 0 => {
+                self.told(file, Act::Replace)
+            }
             O_RDONLY if flags & O_TRUNC == 0 => self.told(file, Act::Read),
             O_WRONLY | O_RDWR | O_RDONLY => {
                 let anew = flags & O_TRUNC != 0 || found == Found::Nothing;
@@ -292,8 +297,12 @@ impl Call {
 
     /// What a descriptor stands for.
     fn behind(&self, at: Option<usize>) -> io::Result<Resolved> {
-        let path = self.process.base(at.map_or(AT_FDCWD, |at| self.flags(at)))?;
-        Ok(self.process.resolve(Path::new("/"), Path::new("/"), &path, false))
+        let path = self
+            .process
+            .base(at.map_or(AT_FDCWD, |at| self.flags(at)))?;
+        Ok(self
+            .process
+            .resolve(Path::new("/"), Path::new("/"), &path, false))
     }
 
     fn base(&self, at: Option<usize>, path: &Path) -> io::Result<PathBuf> {

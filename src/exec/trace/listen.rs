@@ -154,7 +154,9 @@ unsafe fn send(socket: i32, descriptor: i32) -> io::Result<()> {
         (*header).cmsg_level = libc::SOL_SOCKET;
         (*header).cmsg_type = libc::SCM_RIGHTS;
         (*header).cmsg_len = libc::CMSG_LEN(size_of::<i32>() as u32) as usize;
-        libc::CMSG_DATA(header).cast::<i32>().write_unaligned(descriptor);
+        libc::CMSG_DATA(header)
+            .cast::<i32>()
+            .write_unaligned(descriptor);
         match libc::sendmsg(socket, &message, libc::MSG_NOSIGNAL) {
             1 => Ok(()),
             _ => Err(io::Error::last_os_error()),
@@ -232,7 +234,8 @@ fn answer(calls: &OwnedFd, watcher: &dyn Watcher) {
     let (received, is_valid) = unsafe {
         let received = libc::ioctl(calls, libc::SECCOMP_IOCTL_NOTIF_RECV as _, &mut call);
         let id = call.id;
-        let is_valid = move || libc::ioctl(calls, libc::SECCOMP_IOCTL_NOTIF_ID_VALID as _, &id) == 0;
+        let is_valid =
+            move || libc::ioctl(calls, libc::SECCOMP_IOCTL_NOTIF_ID_VALID as _, &id) == 0;
         (received, is_valid)
     };
     if received != 0 {
@@ -269,7 +272,13 @@ fn tell(accesses: &[Access], watcher: &dyn Watcher) -> bool {
 
 /// A wrong address, descriptor or length is the caller's own mistake, and the kernel will tell it so.
 fn is_callers(error: &io::Error) -> bool {
-    let own = [libc::EFAULT, libc::ENAMETOOLONG, libc::ENOENT, libc::EBADF, libc::ESRCH];
+    let own = [
+        libc::EFAULT,
+        libc::ENAMETOOLONG,
+        libc::ENOENT,
+        libc::EBADF,
+        libc::ESRCH,
+    ];
     error.raw_os_error().is_some_and(|code| own.contains(&code))
         || error.kind() == io::ErrorKind::UnexpectedEof
 }

@@ -123,7 +123,10 @@ fn kind_of(path: &Path) -> Found {
         Ok(kind) if kind.is_symlink() => Found::Link,
         Ok(kind) => {
             debug_assert!(
-                kind.is_char_device() || kind.is_block_device() || kind.is_fifo() || kind.is_socket()
+                kind.is_char_device()
+                    || kind.is_block_device()
+                    || kind.is_fifo()
+                    || kind.is_socket()
             );
             Found::Other
         }
@@ -155,20 +158,41 @@ mod tests {
         symlink("v1", base.join("now")).expect("linked");
         symlink("../now/sub/a", base.join("v1/b")).expect("linked");
         symlink("loop", base.join("loop")).expect("linked");
-        let links = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        let links = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| name.to_string())
+                .collect::<Vec<_>>()
+        };
         for (path, follow, answer) in [
             ("v1/sub/a", true, ("v1/sub/a", Found::File, vec![])),
-            ("./v1//sub/../sub/a", true, ("v1/sub/a", Found::File, vec![])),
-            ("now/sub", true, ("v1/sub", Found::Directory, links(&["now"]))),
+            (
+                "./v1//sub/../sub/a",
+                true,
+                ("v1/sub/a", Found::File, vec![]),
+            ),
+            (
+                "now/sub",
+                true,
+                ("v1/sub", Found::Directory, links(&["now"])),
+            ),
             ("now", false, ("now", Found::Link, vec![])),
             ("now/", false, ("v1", Found::Directory, links(&["now"]))),
-            ("now/../v1/b", true, ("v1/sub/a", Found::File, links(&["now", "v1/b", "now"]))),
+            (
+                "now/../v1/b",
+                true,
+                ("v1/sub/a", Found::File, links(&["now", "v1/b", "now"])),
+            ),
             ("v1/none/x", true, ("v1/none/x", Found::Nothing, vec![])),
             ("v1/sub/a/x", true, ("v1/sub/a/x", Found::Nothing, vec![])),
             (".", true, ("", Found::Directory, vec![])),
         ] {
             let (expected, found, passed) = answer;
-            assert_eq!(resolve(&base, path, follow), (expected.to_owned(), found, passed), "{path}");
+            assert_eq!(
+                resolve(&base, path, follow),
+                (expected.to_owned(), found, passed),
+                "{path}"
+            );
         }
         assert_eq!(resolve(&base, "loop", true).2.len(), MOST_LINKS);
         let own = resolve(&base, "/proc/self/cwd", true).0;
