@@ -106,8 +106,9 @@ fn reads(session: &Session, reach: &Reach, sights: &Sights) -> Vec<Read> {
     let mut found: Vec<Read> = Vec::new();
     for (path, facts) in &sights.inside {
         let origin = origin(session, path);
-        // Whether there is a repository is what half of all tools ask.
-        let asked = facts.read || (facts.looked && origin != Origin::Git);
+        // Whether there is a repository is what half of all tools ask; who writes a file looks first.
+        let looked = facts.looked && !facts.written && !facts.removed && origin != Origin::Git;
+        let asked = facts.read || looked;
         if asked && !reach.reads(path) {
             found.push(Read {
                 path: bytecode::source(path).unwrap_or_else(|| path.clone()),

@@ -128,11 +128,11 @@ impl Call {
         }
         let flags = how[0] as i32;
         let path = self.path(1)?;
-        let base = self.base(Some(0), &path)?;
-        let root = if how[2] & libc::RESOLVE_IN_ROOT != 0 {
-            base.clone()
+        let (root, base) = if how[2] & libc::RESOLVE_IN_ROOT != 0 {
+            let directory = self.process.base(self.flags(0))?;
+            (directory.clone(), directory)
         } else {
-            self.process.root()?
+            (self.process.root()?, self.base(Some(0), &path)?)
         };
         let file = self.process.resolve(&root, &base, &path, follows(flags));
         self.opened(file, flags)
