@@ -5,6 +5,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use serde_json::Value;
 use support::{Bed, Ran, wait_until};
@@ -664,13 +665,13 @@ fn the_fence_alone_keeps_the_workspace_hidden() {
         writes: vec![bed.path("lib")],
     })
     .expect("a kernel with Landlock");
+    let fence = Arc::new(fence);
     let cat = |path: &Path, script: &str| {
         let mut command = bed.command("sh");
         command.args(["-c", script, "sh"]).arg(path);
-        let fence = &fence;
+        let fence = Arc::clone(&fence);
         // SAFETY: system calls alone.
         unsafe {
-            let fence: &'static Fence = std::mem::transmute(fence);
             command.pre_exec(move || {
                 libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
                 fence.enter()
@@ -694,20 +695,38 @@ fn the_fence_alone_keeps_the_workspace_hidden() {
 
 #[test]
 fn a_sandbox_is_part_of_the_key() {
-    let file = |sandbox: &str| {
-        format!("[target.t]\n{sandbox}\ninputs = [\"a\"]\nrun = \"echo t >> ../ran; cat a\"\n")
-    };
+    let file =
+        |sandbox: &str| format!("[target.t]\n{sandbox}\ninputs = [\"a\"]\nrun = \"cat a\"\n");
     let bed = Bed::new(&file(""));
     bed.write("a", "");
-    bed.expect(&["t"], &["t"]);
+    let before = bed.forge(&["t"]).key("t");
     bed.write("Pipeline.toml", file("sandbox = false"));
-    bed.expect(&["t"], &[]);
-    bed.write(
-        "Pipeline.toml",
-        file("sandbox = true").replace("echo t >> ../ran; ", ""),
+    let without = bed.forge(&["t"]);
+    assert_eq!(
+        (&*without.outcome("t"), without.key("t")),
+        ("fresh", before.clone())
     );
-    let done = bed.forge(&["t"]);
-    assert_eq!(done.outcome("t"), "ran", "{done:?}");
+    bed.write("Pipeline.toml", file("sandbox = true"));
+    let with = bed.forge(&["t"]);
+    assert_eq!(with.outcome("t"), "ran", "{with:?}");
+    assert!(
+        with.reason("t").contains("sandbox") && with.key("t") != before,
+        "{with:?}"
+    );
+}
+
+/// Its files aren't the target's.
+#[test]
+fn services_are_up_and_not_watched() {
+    let bed = Bed::new(
+        "[service.s]\nrun = \"cat own.cfg; echo up; exec sleep 60\"\nports = [1]\nready = { log = \"up\" }\n\
+         [target.t]\nservices = [\"s\"]\ninputs = []\nrun = \"test -n ${service.s.port}; cat a\"\n",
+    );
+    bed.write("own.cfg", "");
+    bed.write("a", "");
+    let answer = Answer::of(&bed, "t");
+    assert_eq!(answer.value["outcome"], "ran", "{:?}", answer.ran);
+    answer.reads(&["read a"]);
 }
 
 #[test]

@@ -124,7 +124,7 @@ fn groups<'a>(paths: &[&'a str], dir: &str) -> BTreeMap<(&'a str, &'a str), Vec<
     let mut groups: BTreeMap<_, Vec<&str>> = BTreeMap::new();
     for path in paths {
         let skip = match is_within(path, dir) {
-            true if !dir.is_empty() => dir.len() + 1,
+            true if !dir.is_empty() && *path != dir => dir.len() + 1,
             _ => 0,
         };
         let top = path[skip..].find('/').map_or("", |end| &path[..skip + end]);
