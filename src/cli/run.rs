@@ -115,7 +115,6 @@ pub fn prepare(
     words: &Words,
     interrupted: Option<&Arc<AtomicBool>>,
 ) -> Result<Option<(Arc<Session>, Plan)>, Ended> {
-    let options = &context.options;
     if place.workspace.cache.remote.is_some() {
         let _ = writeln!(
             std::io::stderr(),
@@ -134,26 +133,49 @@ pub fn prepare(
     } else {
         selected.clone()
     };
-    let jobs = options.jobs.map(usize::from);
     let session_options = session::Options {
+        interrupted: interrupted.cloned(),
+        ..session_options(context, words, named)
+    };
+    begin(context, place, &selected, session_options).map(Some)
+}
+
+/// What the command line says, for targets that were named.
+pub fn session_options(context: &Context, words: &Words, named: Vec<TargetId>) -> session::Options {
+    let options = &context.options;
+    let jobs = options.jobs.map(usize::from);
+    session::Options {
         jobs: jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
         keep_going: options.keep_going,
         dry_run: options.dry_run,
         force: options.force,
         no_cache: options.no_cache,
         no_push: options.no_push,
+        audited: Vec::new(),
         logs: options.verbose > 0,
-        named: named.clone(),
+        named,
         args: words.args.clone(),
-        interrupted: interrupted.cloned(),
-    };
-    let session = Arc::new(Session::new(
+        interrupted: None,
+    }
+}
+
+/// A session, and what is to be done in it.
+///
+/// # Errors
+/// A condition of a named target isn't met; a reference has no value.
+pub fn begin(
+    context: &Context,
+    place: &Place,
+    selected: &[TargetId],
+    options: session::Options,
+) -> Result<(Arc<Session>, Plan), Ended> {
+    let session = Session::new(
         Arc::clone(&place.workspace),
-        session_options,
+        options,
         context.caller.clone(),
-    ));
-    match Plan::new(&session, &selected, &named) {
-        Ok(plan) => Ok(Some((session, plan))),
+    );
+    match Plan::new(&session, selected, &session.options.named) {
+        Ok(plan) => Ok((Arc::new(session), plan)),
         Err(PlanError::Refused(problem)) => {
             context.show(&[problem]);
             Err(Ended(4))

@@ -15,7 +15,7 @@ use crossbeam_channel::Sender;
 
 use crate::cache::digest::Digest;
 use crate::cache::store::{self, Batch, Record, State};
-use crate::exec::process::{self, Exit, Handle, Output, Spec};
+use crate::exec::process::{self, Exit, Guard, Handle, Output, Spec};
 use crate::exec::service::{Endpoint, ServiceError, Services};
 use crate::pipeline::model::{Kind, ServiceId, Target, TargetId};
 
@@ -26,6 +26,7 @@ use super::look::{Fault, Look};
 use super::outcome::Wording;
 use super::render::Values;
 use super::session::{Session, lock};
+use super::watch::Watch;
 
 /// What all jobs of a run share.
 pub struct Shared {
@@ -55,6 +56,13 @@ struct Turn {
     lock: Option<File>,
     /// Another forge worked on it meanwhile.
     waited: bool,
+}
+
+/// What is run.
+struct Recipe {
+    lines: Vec<String>,
+    env: Vec<(OsString, OsString)>,
+    guard: Option<Guard>,
 }
 
 /// How a run of the commands ended.
@@ -103,7 +111,7 @@ impl<'a> Job<'a> {
         if let Some(state) = &look.fresh {
             return Ok(self.words.fresh(state, &look));
         }
-        if self.session.options.no_cache {
+        if !self.session.may_keep(self.target.id) {
             return self.execute(look);
         }
         let turn = self.take_turn();
@@ -369,6 +377,12 @@ impl<'a> Job<'a> {
             .iter()
             .map(|line| self.words.mask.text(line))
             .collect();
+        let watch = Watch::of(self, look, &env)?;
+        let recipe = Recipe {
+            lines,
+            env,
+            guard: watch.guard(),
+        };
         let of = self.target.retries + 1;
         let mut attempt = 1;
         loop {
@@ -379,7 +393,7 @@ impl<'a> Job<'a> {
                 reason: self.words.mask.text(&look.reason),
                 interactive: self.target.interactive,
             });
-            let end = self.attempt(&lines, &env, log)?;
+            let end = self.attempt(&recipe, log)?;
             match &end {
                 End::Failed(reason, _) if attempt < of => {
                     self.tell(Event::Retrying {
@@ -393,20 +407,15 @@ impl<'a> Job<'a> {
                     self.clear_outputs(None)?;
                     attempt += 1;
                 }
-                _ => return Ok((end, attempt)),
+                _ => return Ok((watch.judge(self, end), attempt)),
             }
         }
     }
 
-    fn attempt(
-        &self,
-        lines: &[String],
-        env: &[(OsString, OsString)],
-        log: &mut Log,
-    ) -> Result<End, Fault> {
+    fn attempt(&self, recipe: &Recipe, log: &mut Log) -> Result<End, Fault> {
         let deadline = self.target.timeout.map(|timeout| Instant::now() + timeout);
-        for line in lines {
-            match self.command(line, env, deadline, log)? {
+        for line in &recipe.lines {
+            match self.command(line, recipe, deadline, log)? {
                 End::Success => {}
                 end => return Ok(end),
             }
@@ -417,7 +426,7 @@ impl<'a> Job<'a> {
     fn command(
         &self,
         line: &str,
-        env: &[(OsString, OsString)],
+        recipe: &Recipe,
         deadline: Option<Instant>,
         log: &mut Log,
     ) -> Result<End, Fault> {
@@ -432,8 +441,9 @@ impl<'a> Job<'a> {
         let spec = Spec {
             argv: &argv,
             dir: &dir,
-            env,
+            env: &recipe.env,
             interactive: self.target.interactive,
+            guard: recipe.guard.clone(),
         };
         let mut process = {
             let mut running = lock(&self.shared.running);
@@ -441,7 +451,8 @@ impl<'a> Job<'a> {
                 return Ok(End::Cancelled);
             }
             self.shared.ran.store(true, Ordering::Relaxed);
-            let process = process::spawn(&spec).map_err(|error| self.cannot_start(&error, &dir))?;
+            let process = process::spawn(&spec)
+                .map_err(|error| self.cannot_start(&error, &dir, recipe.guard.is_some()))?;
             running.insert(self.target.id, process.handle());
             process
         };
@@ -469,9 +480,14 @@ impl<'a> Job<'a> {
         })
     }
 
-    fn cannot_start(&self, error: &std::io::Error, dir: &Path) -> Fault {
+    fn cannot_start(&self, error: &std::io::Error, dir: &Path, watched: bool) -> Fault {
         if !dir.is_dir() {
             return Fault::failed(format!("its directory {} doesn't exist", self.target.dir));
+        }
+        if watched && error.raw_os_error() == Some(libc::EBUSY) {
+            return Fault::failed(
+                "it can't be watched: forge itself runs in a sandbox or an audit",
+            );
         }
         let shell = self.target.shell.first().map_or("sh", String::as_str);
         Fault {

@@ -165,7 +165,7 @@ impl Job<'_> {
         let mut finished = self.words.finished(Outcome::Ran, "");
         // What always runs keeps nothing that could be doubtful.
         let doubtful = self.target.cache && !self.held(look);
-        if session.options.no_cache || doubtful {
+        if !session.may_keep(self.target.id) || doubtful {
             return Ok(finished);
         }
         if foreign && self.target.cache {

@@ -134,7 +134,7 @@ impl Session {
     pub fn look(&self, target: &Target, glance: Option<Glance>) -> Result<Look, Fault> {
         let rest = self.rest_of_preimage(target)?;
         let state = self.state(&target.address);
-        let asks = target.cache && !self.options.no_cache && !self.options.force;
+        let asks = self.uses_cache(target.id) && !self.options.force;
         if let (true, Some(glance), Some(state)) = (asks, &glance, &state)
             && self.is_as_it_was(target, glance, &rest, state)
         {
@@ -161,7 +161,9 @@ impl Session {
             reason: String::new(),
         };
         if !asks {
-            look.reason = if self.options.force {
+            look.reason = if self.is_audited(target.id) {
+                "audited"
+            } else if self.options.force {
                 "forced"
             } else if self.options.no_cache {
                 "without the cache"
@@ -270,6 +272,11 @@ impl Session {
             "incremental",
             target.incremental.to_string(),
         );
+        if target.sandbox {
+            // What was made with everything in sight says nothing of what is made of the declared files alone. Told
+            // only where it is set: results of before keep their keys.
+            preimage.text(Section::Target, "sandbox", "true");
+        }
         for (number, line) in self.commands(target, &values)?.iter().enumerate() {
             preimage.text(Section::Command, &(number + 1).to_string(), line);
         }

@@ -2,9 +2,11 @@
 //!
 //! [`session`] is what a run knows, [`look`] whether a target has anything to do (at a [`glance`], if it can), [`job`] how it is done and [`keep`] what becomes of its outputs,
 //! [`image`], [`base`], [`provide`] and [`build`] the same for images,
-//! [`scheduler`] in which order, [`run`] the coordinator that owns the state, [`active`] who else runs here. What people see are [`event`]s.
+//! [`scheduler`] in which order, [`run`] the coordinator that owns the state, [`active`] who else runs here,
+//! [`audit`] what a target does beside what it declares. What people see are [`event`]s.
 
 pub mod active;
+pub mod audit;
 mod base;
 mod build;
 pub mod environment;
@@ -21,6 +23,8 @@ pub mod plan;
 mod provide;
 pub mod render;
 pub mod run;
+mod sandbox;
 pub mod scheduler;
 pub mod session;
 pub mod tools;
+mod watch;

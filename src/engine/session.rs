@@ -22,6 +22,7 @@ use crate::image::registry::Registry;
 use crate::pipeline::model::{ServiceId, TargetId, Workspace};
 
 use super::active;
+use super::audit::Findings;
 use super::environment::Caller;
 use super::git::Git;
 use super::look::Fault;
@@ -41,6 +42,8 @@ pub struct Options {
     pub no_push: bool,
     /// Look nothing up and store nothing.
     pub no_cache: bool,
+    /// Run without the cache, and watched: what they read and write is compared with what they declare.
+    pub audited: Vec<TargetId>,
     /// Logs of fresh targets are shown: they have to be read.
     pub logs: bool,
     /// The targets that were named: they get the words after `--`.
@@ -91,6 +94,7 @@ pub struct Session {
     changed: Mutex<bool>,
     /// Only the snapshot is to know something new.
     noticed: AtomicBool,
+    findings: Mutex<BTreeMap<TargetId, Findings>>,
     warnings: Arc<Mutex<Vec<String>>>,
 }
 
@@ -150,6 +154,7 @@ impl Session {
             unfinished: unfinished(&cache_dir),
             changed: Mutex::new(false),
             noticed: AtomicBool::new(false),
+            findings: Mutex::default(),
             ws,
             options,
             caller,
@@ -174,6 +179,11 @@ impl Session {
         }
     }
 
+    /// Which target makes a path.
+    pub fn maker(&self, path: &str) -> Option<TargetId> {
+        self.claims.owner(path)
+    }
+
     pub fn place(&self) -> Place<'_> {
         Place {
             root: &self.ws.root,
@@ -194,7 +204,26 @@ impl Session {
 
     /// Whether the cache may be asked and told about a target.
     pub fn uses_cache(&self, id: TargetId) -> bool {
-        self.ws.target(id).cache && !self.options.no_cache
+        self.ws.target(id).cache && self.may_keep(id)
+    }
+
+    /// Whether anything of a target may be recorded.
+    pub fn may_keep(&self, id: TargetId) -> bool {
+        !self.options.no_cache && !self.is_audited(id)
+    }
+
+    pub fn is_audited(&self, id: TargetId) -> bool {
+        self.options.audited.contains(&id)
+    }
+
+    /// What the audit of a target found.
+    pub fn set_findings(&self, findings: Findings) {
+        lock(&self.findings).insert(findings.target, findings);
+    }
+
+    /// What was found, by target; nothing of those that didn't run.
+    pub fn take_findings(&self) -> BTreeMap<TargetId, Findings> {
+        std::mem::take(&mut *lock(&self.findings))
     }
 
     pub fn state(&self, address: &str) -> Option<State> {

@@ -12,16 +12,22 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use super::trace::Ends;
+
 /// Tells the supervisor to kill everything at once.
 pub const KILL_ALL: i32 = libc::SIGUSR1;
 
 /// Makes `command` run below a supervisor, and, unless it owns the terminal, in a session of its own: what
-/// has no terminal can't stop for ever on a password prompt.
-pub fn install(command: &mut Command, interactive: bool) {
+/// has no terminal can't stop for ever on a password prompt. `traced` is what the command does to be traced: it
+/// alone, not the supervisor.
+pub fn install(command: &mut Command, interactive: bool, traced: Option<Ends>) {
     // SAFETY: see the module's words on what runs between fork and exec.
     unsafe {
         let forge = libc::getpid();
-        command.pre_exec(move || linux::divide(forge, interactive));
+        command.pre_exec(move || {
+            linux::divide(forge, interactive)?;
+            traced.as_ref().map_or(Ok(()), |traced| traced.enter())
+        });
     }
 }
 
