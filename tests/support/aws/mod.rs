@@ -8,10 +8,14 @@
 pub mod backing;
 pub mod clock;
 pub mod ecr;
+pub mod ecs;
 pub mod faults;
 pub mod http;
 pub mod ids;
+pub mod kept;
+pub mod logs;
 mod registry;
+pub mod seed;
 pub mod sts;
 pub mod wire;
 pub mod world;
@@ -22,10 +26,14 @@ use std::time::Duration;
 
 use clock::Time;
 use ecr::Ecr;
+use ecs::Ecs;
 use faults::Fault;
 use http::{Reply, Server};
+use seed::Seed;
+use serde_json::Value;
 use sts::Identity;
-use world::{Place, Seen, World};
+use wire::Done;
+use world::{Place, Region, Seen, World};
 
 pub const ACCOUNT: &str = "123456789012";
 pub const REGION: &str = "us-east-1";
@@ -97,9 +105,29 @@ impl Aws {
         act(&mut world)
     }
 
-    /// The ECR of the account and region that [`Aws::env`] leads to.
+    /// The services of the account and region that [`Aws::env`] leads to.
+    pub fn region<T>(&self, act: impl FnOnce(&mut Region) -> T) -> T {
+        self.world(|world| act(world.region(&Place::new(ACCOUNT, REGION))))
+    }
+
     pub fn ecr<T>(&self, act: impl FnOnce(&mut Ecr) -> T) -> T {
-        self.world(|world| act(&mut world.region(&Place::new(ACCOUNT, REGION)).ecr))
+        self.region(|region| act(&mut region.ecr))
+    }
+
+    pub fn ecs<T>(&self, act: impl FnOnce(&mut Ecs) -> T) -> T {
+        self.region(|region| act(&mut region.ecs))
+    }
+
+    /// Somebody else calls ECS: no call is recorded, no fault strikes.
+    pub fn acts(&self, operation: &str, input: &Value) -> Done {
+        let now = self.now();
+        self.region(|region| region.act(operation, input, now))
+    }
+
+    /// What there is, or was done, before the test begins. See [`seed`].
+    pub fn seed(&self, seed: &Seed) {
+        let now = self.now();
+        self.region(|region| seed::plant(region, seed, now));
     }
 
     // Time.
