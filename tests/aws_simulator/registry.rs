@@ -143,6 +143,33 @@ fn repositories_keep_their_settings() {
 }
 
 #[test]
+fn settings_are_changed() {
+    let aws = Aws::start();
+    create(&aws, "app", ImageTagMutability::Mutable, &[]);
+    let ecr = ecr(&aws);
+    let get = || ecr.get_lifecycle_policy().repository_name("app").send();
+    assert_eq!(code(wait(get())), "LifecyclePolicyNotFoundException");
+    let put = ecr.put_lifecycle_policy().repository_name("app");
+    wait(put.lifecycle_policy_text(r#"{"rules": []}"#).send()).unwrap();
+    assert_eq!(
+        wait(get()).unwrap().lifecycle_policy_text(),
+        Some(r#"{"rules": []}"#)
+    );
+    let put = ecr.put_image_tag_mutability().repository_name("app");
+    wait(
+        put.image_tag_mutability(ImageTagMutability::Immutable)
+            .send(),
+    )
+    .unwrap();
+    assert_eq!(
+        aws.ecr(|ecr| ecr.repositories["app"].mutability.clone()),
+        "IMMUTABLE"
+    );
+    wait(ecr.delete_repository().repository_name("app").send()).unwrap();
+    assert_eq!(code(wait(get())), "RepositoryNotFoundException");
+}
+
+#[test]
 fn an_image_is_pushed_and_pulled_and_tagged_again() {
     let (aws, mut docker) = (Aws::start(), Docker::new());
     create(&aws, "app", ImageTagMutability::Mutable, &[]);
@@ -317,4 +344,9 @@ fn simulators_do_not_meet() {
         .unwrap();
     let name = format!("{}/app:v1", other.host());
     assert!(docker.run(&["pull", &name], "").is_err());
+    docker.push(IMAGE, &name).unwrap();
+    assert!(
+        !other.calls_of("registry:PATCH blobs").is_empty(),
+        "its layers were there"
+    );
 }

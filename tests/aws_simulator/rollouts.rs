@@ -267,9 +267,7 @@ fn another_update_supersedes_ours() {
     let theirs = json!({"cluster": "production", "service": "app", "taskDefinition": "app:1"});
     aws.inject(
         Fault::happens("ecs:DescribeServices", move |world| {
-            let now = world.now();
-            let region = world.regions.values_mut().next().unwrap();
-            region.act("UpdateService", &theirs, now).unwrap();
+            world.acts("UpdateService", &theirs).unwrap();
         })
         .skip(1)
         .once(),
@@ -298,17 +296,15 @@ fn a_rollout_is_stopped_and_goes_back() {
         let request = ecs(&aws)
             .stop_service_deployment()
             .service_deployment_arn(&arn);
-        wait(
-            request
-                .stop_type(StopServiceDeploymentStopType::Rollback)
-                .send(),
-        )
+        request
+            .stop_type(StopServiceDeploymentStopType::Rollback)
+            .send()
     };
-    stop().unwrap();
+    wait(stop()).unwrap();
     assert_eq!(status(&aws), ServiceDeploymentStatus::RollbackRequested);
     pass(&aws, 60.0);
     assert_eq!(status(&aws), ServiceDeploymentStatus::RollbackSuccessful);
-    assert_eq!(code(stop()), "ConflictException");
+    assert_eq!(code(wait(stop())), "ConflictException");
     assert!(service(&aws).task_definition().unwrap().ends_with("app:1"));
 }
 
@@ -443,4 +439,20 @@ fn images_of_this_registry_are_resolved() {
         "{stopped:?}"
     );
     assert!(!stopped.is_empty());
+}
+
+/// Years apart from the machine's clock, a rollout is the same.
+#[test]
+fn a_wrong_clock_changes_nothing() {
+    let aws = Aws::start();
+    aws.speed(0.0);
+    aws.skew(-3.0e7);
+    aws.seed(&seed());
+    let created = service(&aws).created_at().unwrap().secs();
+    let machine = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    assert!(created + 29_000_000 < i64::try_from(machine.as_secs()).unwrap());
+    update(&aws, "app:1");
+    assert_eq!(status(&aws), ServiceDeploymentStatus::Successful);
 }

@@ -174,7 +174,7 @@ fn a_task_that_cannot_start_says_why() {
             .desired_status(DesiredStatus::Stopped);
         wait(list.send()).unwrap().task_arns.unwrap()
     };
-    assert_eq!(stopped(), [arn.clone()]);
+    assert_eq!(stopped(), std::slice::from_ref(&arn));
     let task = look(&aws, &arn);
     assert_eq!(task.stop_code(), Some(&TaskStopCode::TaskFailedToStart));
     assert!(
@@ -218,4 +218,32 @@ fn a_task_is_stopped_by_hand() {
         (Some("STOPPED"), Some("enough"))
     );
     assert_eq!(task.stop_code(), Some(&TaskStopCode::UserInitiated));
+}
+
+#[test]
+fn a_secret_that_is_missing_keeps_a_task_from_starting() {
+    let aws = bed();
+    let mut definition = Seed::new("production", "app", "busybox:1").definition();
+    let arn = aws.region(|region| region.kept.secret_arn("app/key"));
+    let secret = serde_json::json!([{"name": "KEY", "valueFrom": format!("{arn}:field::")}]);
+    definition["containerDefinitions"][0]["secrets"] = secret;
+    aws.acts("RegisterTaskDefinition", &definition).unwrap();
+    let run = || {
+        let run = ecs(&aws)
+            .run_task()
+            .cluster("production")
+            .task_definition("app:2");
+        let answer = wait(run.network_configuration(network()).send()).unwrap();
+        let arn = answer.tasks.unwrap().remove(0).task_arn.unwrap();
+        aws.pass(Duration::from_secs(30));
+        look(&aws, &arn)
+    };
+    assert!(
+        run()
+            .stopped_reason()
+            .unwrap()
+            .contains("unable to retrieve secret")
+    );
+    aws.region(|region| region.kept.secrets.insert("app/key".into(), "{}".into()));
+    assert_eq!(run().last_status(), Some("RUNNING"));
 }

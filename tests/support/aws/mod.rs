@@ -107,7 +107,7 @@ impl Aws {
 
     /// The services of the account and region that [`Aws::env`] leads to.
     pub fn region<T>(&self, act: impl FnOnce(&mut Region) -> T) -> T {
-        self.world(|world| act(world.region(&Place::new(ACCOUNT, REGION))))
+        self.world(|world| act(world.region(&Place::home())))
     }
 
     pub fn ecr<T>(&self, act: impl FnOnce(&mut Ecr) -> T) -> T {
@@ -120,8 +120,7 @@ impl Aws {
 
     /// Somebody else calls ECS: no call is recorded, no fault strikes.
     pub fn acts(&self, operation: &str, input: &Value) -> Done {
-        let now = self.now();
-        self.region(|region| region.act(operation, input, now))
+        self.world(|world| world.acts(operation, input))
     }
 
     /// What there is, or was done, before the test begins. See [`seed`].
@@ -144,6 +143,11 @@ impl Aws {
     /// Moves the simulated time on.
     pub fn pass(&self, duration: Duration) {
         self.world(|world| world.clock.pass(duration));
+    }
+
+    /// Sets its clock apart from the machine's, by seconds. Before anything happens: nothing lives through a jump.
+    pub fn skew(&self, seconds: f64) {
+        self.world(|world| world.clock.skew(seconds));
     }
 
     // What goes wrong.
