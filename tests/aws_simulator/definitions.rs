@@ -87,6 +87,10 @@ fn tags_are_changed() {
     let tag = Tag::builder().key("build").value("abc").build();
     wait(ecs(&aws).tag_resource().resource_arn(&arn).tags(tag).send()).unwrap();
     let tags = wait(ecs(&aws).list_tags_for_resource().resource_arn(&arn).send()).unwrap();
+    let nothing = aws
+        .acts("TagResource", &json!({"resourceArn": arn}))
+        .unwrap_err();
+    assert_eq!(nothing.code, "InvalidParameterException");
     let keys: Vec<_> = tags.tags().iter().filter_map(|tag| tag.key()).collect();
     assert_eq!(keys, ["build", "forge"]);
 }

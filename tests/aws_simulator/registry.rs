@@ -228,6 +228,14 @@ fn an_image_is_pushed_and_pulled_and_tagged_again() {
             .unwrap_err()
             .contains("not found")
     );
+
+    // With its last tag the image goes.
+    let last = ecr
+        .batch_delete_image()
+        .repository_name("app")
+        .image_ids(id("v1"));
+    wait(last.send()).unwrap();
+    assert!(aws.ecr(|ecr| ecr.repositories["app"].images.is_empty()));
 }
 
 #[test]
@@ -319,9 +327,9 @@ fn the_registry_fails_in_the_middle() {
     docker.login(&aws);
     let name = format!("{}/app:v1", aws.host());
     // The engine goes on by itself after one cut.
-    aws.inject(Fault::new("registry:PATCH blobs", What::CutAfterBytes(1000)).once());
+    let cut = What::CutAfterBytes(1000);
+    aws.inject(Fault::new("registry:PATCH blobs", cut).once());
     docker.push(IMAGE, &name).unwrap();
-    assert!(aws.calls_of("registry:PATCH blobs").len() > 1);
     aws.inject(Fault::new("registry:PUT manifests", What::ServerError));
     assert!(docker.push(IMAGE, &name).is_err());
     aws.heal();
@@ -329,6 +337,34 @@ fn the_registry_fails_in_the_middle() {
     assert!(docker.push(IMAGE, &name).is_err());
     aws.registry_gone(false);
     docker.push(IMAGE, &name).unwrap();
+}
+
+/// An upload as Docker does it, where it can be seen that it breaks off.
+#[test]
+fn an_upload_breaks_off() {
+    let aws = Aws::start();
+    create(&aws, "app", ImageTagMutability::Mutable, &[]);
+    let token = STANDARD.encode(format!("AWS:{}", password(&aws)));
+    let authorization = format!("Basic {token}");
+    let begin = ureq::post(format!("http://{}/v2/app/blobs/uploads/", aws.host()));
+    let answer = begin
+        .header("authorization", &authorization)
+        .send_empty()
+        .unwrap();
+    let place = answer.headers()["location"].to_str().unwrap().to_owned();
+    assert!(place.starts_with(&format!("http://{}/v2/app/blobs/uploads/", aws.host())));
+    let send = || {
+        let patch = ureq::patch(&place).header("authorization", &authorization);
+        patch
+            .send(&[7; 5000][..])
+            .map(|answer| answer.status().as_u16())
+            .ok()
+    };
+    aws.inject(Fault::new("registry:PATCH blobs", What::CutAfterBytes(1000)).once());
+    assert_eq!(
+        (send(), aws.calls_of("registry:PATCH blobs").len()),
+        (None, 1)
+    );
 }
 
 /// Two simulators share the real registry, and don't see each other's images.

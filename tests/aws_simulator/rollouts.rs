@@ -260,6 +260,23 @@ fn health_checks_decide() {
     assert!(said(&aws, "failed container health checks"));
 }
 
+/// Where there is no room, old tasks go first, and nothing is done until new ones are well.
+#[test]
+fn limits_hold() {
+    let aws = bed(&seed());
+    let limits = json!({"minimumHealthyPercent": 0, "maximumPercent": 100});
+    let change =
+        json!({"cluster": "production", "service": "app", "deploymentConfiguration": limits});
+    aws.acts("UpdateService", &change).unwrap();
+    update(&aws, "app:2");
+    pass(&aws, 2.0);
+    assert_eq!(service(&aws).running_count(), 0);
+    assert_eq!(status(&aws), ServiceDeploymentStatus::InProgress);
+    pass(&aws, 60.0);
+    assert_eq!(status(&aws), ServiceDeploymentStatus::Successful);
+    assert_eq!(service(&aws).running_count(), 2);
+}
+
 #[test]
 fn another_update_supersedes_ours() {
     let aws = bed(&seed());

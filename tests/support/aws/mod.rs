@@ -2,6 +2,17 @@
 //! Logs, and what of Secrets Manager, SSM and IAM a deploy asks for. Its answers keep to the shapes and the meaning
 //! of the real service. Tests set up what exists, look at it, read which calls came in, and say what goes wrong.
 //! Knows nothing of who asks.
+//!
+//! A test file says `#[path = "support/aws/mod.rs"] mod aws;`, and then
+//!
+//! ```ignore
+//! let aws = Aws::start();
+//! aws.seed(&Seed::new("production", "app", "busybox:1"));
+//! aws.ecs(|ecs| ecs.revision_behaves("app:2", Behavior::exits(3).says(&["no database"])));
+//! aws.inject(Fault::new("ecs:Describe*", What::Throttle).every(3));
+//! // … a forge with aws.env() …
+//! assert_eq!(aws.calls_of("ecs:UpdateService").len(), 1);
+//! ```
 
 #![allow(dead_code)] // Every test file uses a part of it.
 
