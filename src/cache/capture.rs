@@ -5,17 +5,20 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
 use walkdir::WalkDir;
 
 use super::blobs::Blobs;
-use super::index::{Index, Unreadable, in_pool};
+use super::index::{Index, Unreadable};
 use super::manifest::{Entry, Manifest, Node};
 use super::stat::{Kind, Stat};
 use super::walk::with_path;
+use crate::parallel;
 use crate::pipeline::glob::Glob;
 use crate::pipeline::model::OutputPattern;
 use crate::pipeline::paths::is_within;
+
+/// So many files are worth a thread to keep them.
+const SHARE: usize = 8;
 
 /// Why outputs couldn't be captured.
 #[derive(Debug)]
@@ -194,19 +197,16 @@ pub fn capture(
     blobs: Option<&Blobs>,
 ) -> Result<Manifest, CaptureError> {
     let moment = index.moment();
-    let one = |(path, stat): (&String, &Stat)| {
+    let one = |(path, stat): &(&String, &Stat)| {
         let node = node(&root.join(path), path, stat, index, blobs, moment)?;
         Ok(Entry {
-            path: path.clone(),
+            path: (*path).clone(),
             node,
         })
     };
-    let entries: Result<Vec<Entry>, CaptureError> = if found.len() < 8 {
-        found.iter().map(one).collect()
-    } else {
-        let all: Vec<_> = found.iter().collect();
-        in_pool(|| all.into_par_iter().map(one).collect())
-    };
+    let all: Vec<_> = found.iter().collect();
+    let entries: Result<Vec<Entry>, CaptureError> =
+        parallel::map(&all, SHARE, one).into_iter().collect();
     Ok(Manifest::new(entries?))
 }
 
@@ -245,7 +245,9 @@ fn node(
                         .map_err(|error| with_path(error, full))?
                         .0
                 }
-                (None, None) => index.digests(&[(path, *stat)]).map_err(unreadable)?[0],
+                (None, None) => index
+                    .digests([(path, stat)].into_iter())
+                    .map_err(unreadable)?[0],
             };
             let now = fs::symlink_metadata(full).map_err(|error| with_path(error, full))?;
             if Stat::from(&now) != *stat {

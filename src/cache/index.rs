@@ -10,14 +10,14 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, RwLock};
-
-use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::digest::Digest;
+use super::known::Directory;
+use super::snapshot::Snapshot;
 use super::stat::{Kind, Stat};
-use super::walk::with_path;
+use super::walk::{split, with_path};
+use crate::parallel;
 
 /// More than any tick of a file system that keeps nanoseconds.
 const TICK: i64 = 20_000_000;
@@ -25,21 +25,17 @@ const TICK: i64 = 20_000_000;
 const COARSE_TICK: i64 = 2_000_000_000;
 /// How often a file that changes while it is read is read again.
 const ATTEMPTS: usize = 3;
-/// Fewer files than this are digested where they are asked for.
-const SERIAL: usize = 8;
-
-/// The files of one directory, sorted by name.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Directory {
-    pub entries: Vec<(Box<str>, Stat, Digest)>,
-}
+/// So many files are worth a thread to read them.
+const SHARE: usize = 8;
 
 /// Stat → digest for the files of the workspace; paths are relative to it.
 pub struct Index {
     root: PathBuf,
     /// Where the moment is read.
     probe_dir: PathBuf,
-    directories: RwLock<HashMap<Box<str>, Directory>>,
+    snapshot: Arc<Snapshot>,
+    /// Those that were asked for, as the snapshot has them and with what was learned since.
+    directories: RwLock<HashMap<Box<str>, Arc<Directory>>>,
     /// What changed since it was loaded: written back by directory.
     changed: Mutex<BTreeSet<Box<str>>>,
 }
@@ -72,11 +68,20 @@ impl From<io::Error> for Unreadable {
 }
 
 impl Index {
-    pub fn new(root: &Path, probe_dir: &Path, directories: HashMap<Box<str>, Directory>) -> Self {
+    /// `learned` is known beside what the snapshot says.
+    pub fn new(
+        root: &Path,
+        probe_dir: &Path,
+        snapshot: Arc<Snapshot>,
+        learned: HashMap<Box<str>, Directory>,
+    ) -> Self {
+        let learned = learned.into_iter();
+        let learned = learned.map(|(path, directory)| (path, Arc::new(directory)));
         Self {
             root: root.to_path_buf(),
             probe_dir: probe_dir.to_path_buf(),
-            directories: RwLock::new(directories),
+            snapshot,
+            directories: RwLock::new(learned.collect()),
             changed: Mutex::default(),
         }
     }
@@ -84,15 +89,51 @@ impl Index {
     /// The digest of a file that was just stat-ed, if an entry that can be trusted has it.
     pub fn known(&self, path: &str, stat: &Stat) -> Option<Digest> {
         let (directory, name) = split(path);
-        let directories = self
+        let directory = self.directory(directory);
+        let (known, digest) = directory.get(name, &mut 0)?;
+        (known == stat).then_some(digest)
+    }
+
+    /// What is known of a directory's files.
+    fn directory(&self, path: &str) -> Arc<Directory> {
+        let asked = self
             .directories
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        let entries = &directories.get(directory)?.entries;
-        let at = entries
-            .binary_search_by(|entry| (*entry.0).cmp(name))
-            .ok()?;
-        (entries[at].1 == *stat).then_some(entries[at].2)
+        if let Some(directory) = asked.get(path) {
+            return Arc::clone(directory);
+        }
+        drop(asked);
+        let directory = Arc::new(self.snapshot.directory(path).unwrap_or_default());
+        let mut asked = self
+            .directories
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(asked.entry(path.into()).or_insert(directory))
+    }
+
+    /// Whether entries that can be trusted have all the files.
+    pub fn knows_all<'f>(&self, files: impl Iterator<Item = (&'f str, &'f Stat)>) -> bool {
+        self.known_of_all(files).iter().all(Option::is_some)
+    }
+
+    /// [`Index::known`] for files that are sorted, or nearly so.
+    fn known_of_all<'f>(
+        &self,
+        files: impl Iterator<Item = (&'f str, &'f Stat)>,
+    ) -> Vec<Option<Digest>> {
+        let mut last: Option<(&str, Arc<Directory>, usize)> = None;
+        let mut found = Vec::with_capacity(files.size_hint().0);
+        for (path, stat) in files {
+            let (parent, name) = split(path);
+            let (_, directory, near) = match &mut last {
+                Some(last) if last.0 == parent => last,
+                last => last.insert((parent, self.directory(parent), 0)),
+            };
+            let known = directory.get(name, near);
+            found.push(known.and_then(|(known, digest)| (known == stat).then_some(digest)));
+        }
+        found
     }
 
     /// Digests of regular files that were just stat-ed, in their order; what no entry answers is read, by several
@@ -100,28 +141,26 @@ impl Index {
     ///
     /// # Errors
     /// A file can't be read, or changes all the time.
-    pub fn digests(&self, files: &[(&str, Stat)]) -> Result<Vec<Digest>, Unreadable> {
-        let mut found: Vec<Option<Digest>> = files
-            .iter()
-            .map(|(path, stat)| self.known(path, stat))
-            .collect();
-        let missing: Vec<usize> = (0..files.len()).filter(|&at| found[at].is_none()).collect();
+    pub fn digests<'f>(
+        &self,
+        files: impl Iterator<Item = (&'f str, &'f Stat)> + Clone,
+    ) -> Result<Vec<Digest>, Unreadable> {
+        let mut found = self.known_of_all(files.clone());
+        let all = files.enumerate();
+        let missing = all.filter(|(at, _)| found[*at].is_none());
+        let missing: Vec<(usize, &str)> = missing.map(|(at, (path, _))| (at, path)).collect();
         if missing.is_empty() {
             return Ok(found.into_iter().flatten().collect());
         }
         let moment = self.moment();
-        let read = |&at: &usize| {
-            self.read(files[at].0)
-                .map(|(stat, digest)| (at, stat, digest))
+        let read = |&(at, path): &(usize, &'f str)| {
+            self.read(path)
+                .map(|(stat, digest)| (at, path, stat, digest))
         };
-        let read: Vec<_> = if missing.len() < SERIAL {
-            missing.iter().map(read).collect::<Result<_, _>>()?
-        } else {
-            in_pool(|| missing.par_iter().map(read).collect::<Result<_, _>>())?
-        };
-        for (at, stat, digest) in read {
+        for read in parallel::map(&missing, SHARE, read) {
+            let (at, path, stat, digest) = read?;
             found[at] = Some(digest);
-            self.learn(files[at].0, stat, digest, moment);
+            self.learn(path, stat, digest, moment);
         }
         Ok(found.into_iter().flatten().collect())
     }
@@ -134,16 +173,13 @@ impl Index {
             return;
         }
         let (directory, name) = split(path);
+        drop(self.directory(directory));
         let mut directories = self
             .directories
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        let entries = &mut directories.entry(directory.into()).or_default().entries;
-        let entry = (name.into(), stat, digest);
-        match entries.binary_search_by(|entry| (*entry.0).cmp(name)) {
-            Ok(at) => entries[at] = entry,
-            Err(at) => entries.insert(at, entry),
-        }
+        let known = directories.entry(directory.into()).or_default();
+        Arc::make_mut(known).set(name, stat, digest);
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         if !changed.contains(directory) {
             changed.insert(directory.into());
@@ -174,8 +210,7 @@ impl Index {
         let known = |path: Box<str>| {
             directories
                 .get(&path)
-                .cloned()
-                .map(|directory| (path, directory))
+                .map(|directory| (path, Directory::clone(directory)))
         };
         changed.into_iter().filter_map(known).collect()
     }
@@ -188,12 +223,16 @@ impl Index {
             .is_empty()
     }
 
-    /// A copy of everything, for the snapshot.
-    pub fn directories(&self) -> HashMap<Box<str>, Directory> {
-        self.directories
+    /// The directories that were asked for and of which something is known, for the snapshot.
+    pub fn directories(&self) -> HashMap<Box<str>, Arc<Directory>> {
+        let asked = self
+            .directories
             .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+            .unwrap_or_else(PoisonError::into_inner);
+        let known = asked.iter().filter(|(_, known)| !known.is_empty());
+        known
+            .map(|(path, known)| (path.clone(), Arc::clone(known)))
+            .collect()
     }
 
     /// Reads a file's content: stat, read, stat again.
@@ -239,23 +278,6 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Runs work on the pool for digests from any thread. A worker of another pool must not wait for it itself: while it waits it
-/// would take up another of its own pool's jobs, and sit through that one's processes. Somebody else waits for it.
-pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    let install = || super::pool().install(work);
-    if rayon::current_thread_index().is_none() {
-        return install();
-    }
-    match std::thread::scope(|scope| scope.spawn(install).join()) {
-        Ok(result) => result,
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
-}
-
-fn split(path: &str) -> (&str, &str) {
-    path.rsplit_once('/').unwrap_or(("", path))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -267,7 +289,12 @@ mod tests {
 
     fn bed() -> Bed {
         let dir = tempfile::tempdir().expect("a directory");
-        let index = Index::new(dir.path(), &dir.path().join("probe"), HashMap::new());
+        let index = Index::new(
+            dir.path(),
+            &dir.path().join("probe"),
+            Arc::default(),
+            HashMap::new(),
+        );
         Bed { dir, index }
     }
 
@@ -282,7 +309,9 @@ mod tests {
         }
 
         fn digest(&self) -> Digest {
-            self.index.digests(&[("f", self.stat())]).expect("read")[0]
+            self.index
+                .digests([("f", &self.stat())].into_iter())
+                .expect("read")[0]
         }
 
         /// Until a file written before is older than the tick.
@@ -346,9 +375,14 @@ mod tests {
     fn without_a_place_for_the_moment_nothing_is_trusted() {
         let dir = tempfile::tempdir().expect("a directory");
         fs::write(dir.path().join("f"), "x").expect("written");
-        let index = Index::new(dir.path(), Path::new("/proc/nowhere"), HashMap::new());
+        let index = Index::new(
+            dir.path(),
+            Path::new("/proc/nowhere"),
+            Arc::default(),
+            HashMap::new(),
+        );
         let stat = Stat::from(&fs::symlink_metadata(dir.path().join("f")).expect("there"));
-        index.digests(&[("f", stat)]).expect("read");
+        index.digests([("f", &stat)].into_iter()).expect("read");
         assert_eq!(index.known("f", &stat), None);
     }
 }

@@ -3,40 +3,48 @@
 //! Never inputs are `.git`, the cache directory, the pipeline files (unless one is named), and whatever a target makes:
 //! outputs of needed targets count as *their* outputs, those of others must not be picked up by accident.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
+use super::digest::Digest;
 use super::index::{Index, Unreadable};
 use super::key::{Preimage, Section, Value};
 use super::manifest::{Manifest, Node};
 use super::stat::{Kind, Stat};
-use super::walk::{Listing, Tree, Walker, join};
+use super::walk::{Listing, Tree, Walker, join, split};
 use crate::pipeline::glob::{Glob, has_wildcard};
 use crate::pipeline::model::{Target, TargetId, Workspace};
 use crate::pipeline::paths::is_within;
 
-/// Which target makes which path.
+/// Which target makes which path, and which files describe targets.
 pub struct Claims {
     literals: HashMap<String, TargetId>,
-    globs: Vec<(Glob, TargetId)>,
+    /// By a directory that holds all that they can match.
+    globs: HashMap<String, Vec<(Glob, TargetId)>>,
+    pipeline_files: HashSet<String>,
 }
 
 impl Claims {
     pub fn of(ws: &Workspace) -> Self {
         let mut claims = Self {
             literals: HashMap::new(),
-            globs: Vec::new(),
+            globs: HashMap::new(),
+            pipeline_files: ws.files.iter().map(|file| file.name.clone()).collect(),
         };
         for target in &ws.targets {
             for output in &target.outputs {
                 if output.literal {
                     claims.literals.insert(output.pattern.clone(), target.id);
                 } else {
-                    claims.globs.push((Glob::new(&output.pattern), target.id));
+                    let glob = Glob::new(&output.pattern);
+                    for base in glob.bases() {
+                        let there = claims.globs.entry(base).or_default();
+                        there.push((glob.clone(), target.id));
+                    }
                 }
             }
         }
@@ -48,19 +56,35 @@ impl Claims {
         self.literals.keys().cloned()
     }
 
-    fn by_glob(&self, path: &str) -> Option<TargetId> {
-        self.globs
-            .iter()
-            .find(|(glob, _)| glob.matches(path))
-            .map(|(_, id)| *id)
+    /// The globs that can match something in a directory.
+    fn globs_at(&self, directory: &str) -> Vec<&(Glob, TargetId)> {
+        if self.globs.is_empty() {
+            return Vec::new();
+        }
+        let above = directory.match_indices('/').map(|(at, _)| &directory[..at]);
+        let root = (!directory.is_empty()).then_some("");
+        let bases = root.into_iter().chain(above).chain([directory]);
+        bases
+            .filter_map(|base| self.globs.get(base))
+            .flatten()
+            .collect()
     }
 
-    fn owner(&self, path: &str) -> Option<TargetId> {
+    fn is_pipeline_file(&self, path: &str) -> bool {
+        path.ends_with(".toml") && self.pipeline_files.contains(path)
+    }
+
+    /// The target that makes a path, or a directory that it lies in.
+    pub fn owner(&self, path: &str) -> Option<TargetId> {
         let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
         let literal = parents
             .chain([path])
             .find_map(|path| self.literals.get(path));
-        literal.copied().or_else(|| self.by_glob(path))
+        literal.copied().or_else(|| {
+            let globs = self.globs_at(split(path).0);
+            let mut matching = globs.iter().filter(|(glob, _)| glob.matches(path));
+            matching.next().map(|(_, id)| *id)
+        })
     }
 }
 
@@ -118,9 +142,9 @@ impl Spec {
         let mut bases: BTreeSet<String> = globs.iter().flat_map(Glob::bases).collect();
         let everything = all.then(|| {
             bases.insert(project.dir.clone());
-            let members = ws.projects.iter().map(|project| project.dir.clone());
-            let inner = members.filter(|dir| *dir != project.dir && is_within(dir, &project.dir));
-            (project.dir.clone(), inner.collect())
+            let members = ws.projects.iter().map(|project| &project.dir);
+            let inner = members.filter(|dir| **dir != project.dir && is_within(dir, &project.dir));
+            (project.dir.clone(), inner.cloned().collect())
         });
         Self {
             id: target.id,
@@ -150,11 +174,18 @@ impl Spec {
 /// A file that is an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
-    /// What it is called in the key: its path, or (reached through a link) the link's path and the rest.
-    pub name: String,
     /// Where it is, relative to the workspace.
     pub path: String,
+    /// The link's path and the rest, where it was reached through a link.
+    pub alias: Option<String>,
     pub stat: Stat,
+}
+
+impl File {
+    /// What it is called in the key.
+    pub fn name(&self) -> &str {
+        self.alias.as_deref().unwrap_or(&self.path)
+    }
 }
 
 /// All inputs of a target at one moment. Two equal ones: nothing changed in between.
@@ -165,6 +196,48 @@ pub struct Inputs {
     pub links: Vec<(String, String, Stat)>,
     /// Literal paths where nothing is.
     pub absent: Vec<String>,
+}
+
+impl Inputs {
+    /// A digest of names and stats: what has the same has the same contents, if the stats are trusted.
+    pub fn stats(&self) -> Digest {
+        let mut frame = Frame(Vec::with_capacity(self.files.len() * 96));
+        frame.number(self.links.len());
+        for (path, to, _) in &self.links {
+            frame.part(path.as_bytes());
+            frame.part(to.as_bytes());
+        }
+        frame.number(self.absent.len());
+        for path in &self.absent {
+            frame.part(path.as_bytes());
+        }
+        for file in &self.files {
+            frame.part(file.path.as_bytes());
+            frame.part(file.alias.as_deref().unwrap_or_default().as_bytes());
+            frame.part(&file.stat.packed());
+        }
+        Digest::of(&frame.0)
+    }
+
+    /// Whether contents can be told by stats alone.
+    pub fn are_trusted(&self, index: &Index) -> bool {
+        let files = self.files.iter();
+        index.knows_all(files.map(|file| (file.path.as_str(), &file.stat)))
+    }
+}
+
+/// Parts in a row, so that no two rows have the same bytes.
+struct Frame(Vec<u8>);
+
+impl Frame {
+    fn number(&mut self, number: usize) {
+        self.0.extend((number as u64).to_le_bytes());
+    }
+
+    fn part(&mut self, bytes: &[u8]) {
+        self.number(bytes.len());
+        self.0.extend(bytes);
+    }
 }
 
 /// Why inputs can't be told.
@@ -201,7 +274,6 @@ pub struct Finder<'a> {
     pub root: &'a Path,
     /// Of the cache, relative to the workspace, if it lies in it.
     pub cache_dir: Option<&'a str>,
-    pub ws: &'a Workspace,
     pub claims: &'a Claims,
 }
 
@@ -222,8 +294,8 @@ impl Finder<'_> {
         for literal in &spec.literals {
             self.add_literal(spec, literal, &mut inputs)?;
         }
-        inputs.files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        inputs.files.dedup_by(|a, b| a.name == b.name);
+        inputs.files.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+        inputs.files.dedup_by(|a, b| a.name() == b.name());
         inputs.links.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         inputs.links.dedup_by(|a, b| a.0 == b.0);
         Ok(inputs)
@@ -242,11 +314,12 @@ impl Finder<'_> {
                 continue;
             };
             self.check_names(spec, listing, &directory)?;
-            for (name, stat) in &listing.files {
+            let made = self.claims.globs_at(&directory);
+            for (name, stat) in listing.files() {
                 let path = join(&directory, name);
                 if spec.matches(&path)
-                    && !self.is_pipeline_file(&path)
-                    && self.claims.by_glob(&path).is_none()
+                    && !self.claims.is_pipeline_file(&path)
+                    && !made.iter().any(|(glob, _)| glob.matches(&path))
                 {
                     self.add(path, *stat, inputs)?;
                 }
@@ -274,10 +347,6 @@ impl Finder<'_> {
         }
     }
 
-    fn is_pipeline_file(&self, path: &str) -> bool {
-        path.ends_with(".toml") && self.ws.files.iter().any(|file| file.name == path)
-    }
-
     fn add_literal(
         &self,
         spec: &Spec,
@@ -303,8 +372,8 @@ impl Finder<'_> {
     fn add(&self, path: String, stat: Stat, inputs: &mut Inputs) -> Result<(), InputError> {
         match stat.kind() {
             Kind::File => inputs.files.push(File {
-                name: path.clone(),
                 path,
+                alias: None,
                 stat,
             }),
             Kind::Link => self.add_link(path, stat, inputs)?,
@@ -324,17 +393,18 @@ impl Finder<'_> {
         let metadata = fs::symlink_metadata(self.root.join(&behind))?;
         if metadata.is_file() {
             inputs.files.push(File {
-                name: format!("{path} -> {to}"),
                 path: behind,
+                alias: Some(format!("{path} -> {to}")),
                 stat: Stat::from(&metadata),
             });
         } else if metadata.is_dir() && !behind.is_empty() && !is_within(&path, &behind) {
             for (found, stat) in self.everything_below(&behind)? {
                 if stat.kind() == Kind::File {
                     let rest = found.strip_prefix(&*behind).unwrap_or(&found);
+                    let alias = Some(format!("{path}{rest}"));
                     inputs.files.push(File {
-                        name: format!("{path}{rest}"),
-                        path: found.clone(),
+                        path: found,
+                        alias,
                         stat,
                     });
                 }
@@ -352,6 +422,58 @@ impl Finder<'_> {
             .cache_dir
             .is_some_and(|cache| is_within(&inside, cache)))
         .then_some(inside)
+    }
+
+    /// What is below a directory, git-ignored or not, but for what is left out; links aren't followed.
+    ///
+    /// `leaves_out` is asked of each path with whether it is a directory; of a directory that is left out nothing is looked at.
+    ///
+    /// # Errors
+    /// A name that isn't UTF-8, an unreadable directory.
+    pub fn below(
+        &self,
+        directory: &str,
+        leaves_out: &dyn Fn(&str, bool) -> bool,
+    ) -> Result<Inputs, InputError> {
+        let mut inputs = Inputs::default();
+        let full = self.root.join(directory);
+        let mut walk = WalkDir::new(full)
+            .min_depth(1)
+            .sort_by_file_name()
+            .into_iter();
+        while let Some(entry) = walk.next() {
+            let entry = entry.map_err(io::Error::from)?;
+            let inside = entry.path().strip_prefix(self.root).unwrap_or(entry.path());
+            let path = inside
+                .to_str()
+                .ok_or_else(|| InputError::Name(inside.display().to_string()))?;
+            if entry.file_type().is_dir() {
+                if self.cache_dir == Some(path) || leaves_out(path, true) {
+                    walk.skip_current_dir();
+                }
+                continue;
+            }
+            if leaves_out(path, false) {
+                continue;
+            }
+            let stat = Stat::from(&entry.metadata().map_err(io::Error::from)?);
+            match stat.kind() {
+                Kind::File => inputs.files.push(File {
+                    path: path.into(),
+                    alias: None,
+                    stat,
+                }),
+                Kind::Link => {
+                    let to = fs::read_link(entry.path())?;
+                    let to = to.to_str().ok_or_else(|| InputError::Name(path.into()))?;
+                    inputs.links.push((path.to_owned(), to.to_owned(), stat));
+                }
+                Kind::Directory | Kind::Other => {}
+            }
+        }
+        inputs.files.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+        inputs.links.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        Ok(inputs)
     }
 
     /// Files and links below a directory, git-ignored or not; links aren't followed.
@@ -382,18 +504,14 @@ impl Finder<'_> {
 /// # Errors
 /// A file can't be read.
 pub fn describe(inputs: &Inputs, index: &Index, preimage: &mut Preimage) -> Result<(), Unreadable> {
-    let stats: Vec<_> = inputs
-        .files
-        .iter()
-        .map(|file| (file.path.as_str(), file.stat))
-        .collect();
-    let digests = index.digests(&stats)?;
+    let files = inputs.files.iter();
+    let digests = index.digests(files.map(|file| (file.path.as_str(), &file.stat)))?;
     for (file, digest) in inputs.files.iter().zip(digests) {
         let value = Value::File {
             executable: file.stat.executable(),
             digest,
         };
-        preimage.add(Section::Input, &file.name, &value);
+        preimage.add(Section::Input, file.name(), &value);
     }
     for (path, to, _) in &inputs.links {
         preimage.add(Section::Input, path, &Value::Link(to.clone()));

@@ -7,11 +7,13 @@
 pub mod blobs;
 pub mod capture;
 pub mod digest;
+mod directory;
 pub mod gitindex;
 mod ignored;
 pub mod index;
 pub mod inputs;
 pub mod key;
+mod known;
 pub mod manifest;
 mod packed;
 pub mod prune;
@@ -21,23 +23,3 @@ pub mod stat;
 pub mod store;
 pub mod upkeep;
 pub mod walk;
-
-use std::sync::OnceLock;
-
-/// The threads that list directories and digest files, made when there is first enough to do for several.
-///
-/// They are not the threads that wait for commands: a worker that waits in a parallel iterator would steal
-/// such a job and sit through it.
-pub fn pool() -> &'static rayon::ThreadPool {
-    static POOL: OnceLock<rayon::ThreadPool> = OnceLock::new();
-    POOL.get_or_init(|| {
-        let threads = std::thread::available_parallelism()
-            .map_or(1, usize::from)
-            .min(16);
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|number| format!("hash-{number}"))
-            .build()
-            .unwrap_or_else(|error| panic!("no threads can be started: {error}"))
-    })
-}

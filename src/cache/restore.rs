@@ -7,17 +7,21 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File, FileTimes, Permissions};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rayon::prelude::*;
-
 use super::blobs::{Blobs, Staged};
-use super::index::{Index, Unreadable, in_pool};
+use super::digest::Digest;
+use super::index::{Index, Unreadable};
 use super::manifest::{Entry, Manifest, Node};
 use super::stat::{Kind, Stat};
 use super::walk::with_path;
+use crate::parallel;
+
+/// So many files are worth a thread to put them back.
+const SHARE: usize = 8;
 
 /// A place to restore to.
 pub struct Place<'a> {
@@ -77,12 +81,54 @@ impl Place<'_> {
                 },
             }
         }
-        let stats: Vec<_> = files.iter().map(|(path, stat, _)| (*path, *stat)).collect();
-        let digests = self.index.digests(&stats)?;
+        let stats = files.iter().map(|(path, stat, _)| (*path, stat));
+        let digests = self.index.digests(stats)?;
         Ok(files
             .iter()
             .zip(digests)
             .all(|((_, _, wanted), found)| *wanted == found))
+    }
+
+    /// A digest of what is where the manifest says, by stats; none where something isn't there.
+    pub fn stats(&self, manifest: &Manifest) -> Option<Digest> {
+        self.stats_if(manifest, |_, _| true)
+    }
+
+    /// The same, if it says that everything is as in the manifest without a file being read.
+    pub fn trusted_stats(&self, manifest: &Manifest) -> Option<Digest> {
+        self.stats_if(manifest, |entry, stat| {
+            match (&entry.node, self.look(entry)) {
+                (Node::File { digest, .. }, Look::Content(found, _)) => {
+                    found == *stat && self.index.known(&entry.path, stat) == Some(*digest)
+                }
+                (_, found) => matches!(found, Look::Same),
+            }
+        })
+    }
+
+    fn stats_if(
+        &self,
+        manifest: &Manifest,
+        holds: impl Fn(&Entry, &Stat) -> bool,
+    ) -> Option<Digest> {
+        let mut bytes = Vec::with_capacity(manifest.entries.len() * 64);
+        for entry in &manifest.entries {
+            let path = self.root.join(&entry.path);
+            let stat = Stat::from(&fs::symlink_metadata(&path).ok()?);
+            if !holds(entry, &stat) {
+                return None;
+            }
+            bytes.extend(stat.mode.to_le_bytes());
+            match stat.kind() {
+                // Its times change with what else is put into it.
+                Kind::Directory => {}
+                // One that was replaced a moment ago may have the same stat.
+                Kind::Link => bytes.extend(fs::read_link(&path).ok()?.as_os_str().as_bytes()),
+                Kind::File | Kind::Other => bytes.extend(stat.packed()),
+            }
+            bytes.push(0);
+        }
+        Some(Digest::of(&bytes))
     }
 
     /// Makes the disk be what the manifest says and removes what only `previous` (what the target made last time)
@@ -112,10 +158,8 @@ impl Place<'_> {
             }
         }
         let write = |entry: &&Entry| self.write(entry, manifest);
-        if others.len() < 8 {
-            others.iter().try_for_each(write)?;
-        } else {
-            in_pool(|| others.par_iter().try_for_each(write))?;
+        for written in parallel::map(&others, SHARE, write) {
+            written?;
         }
         self.set_modes(manifest, &directories, &made)?;
         Ok(touched)
@@ -194,11 +238,10 @@ impl Place<'_> {
                 }
             }
         }
-        let stats: Vec<_> = unknown
+        let stats = unknown
             .iter()
-            .map(|(entry, stat, _)| (entry.path.as_str(), *stat))
-            .collect();
-        let digests = self.index.digests(&stats)?;
+            .map(|(entry, stat, _)| (entry.path.as_str(), stat));
+        let digests = self.index.digests(stats)?;
         let edited = unknown
             .iter()
             .zip(digests)
@@ -412,7 +455,7 @@ impl Place<'_> {
 enum Look {
     Same,
     /// Of the right kind, size and mode: the content decides.
-    Content(Stat, super::digest::Digest),
+    Content(Stat, Digest),
     Different,
 }
 

@@ -56,8 +56,9 @@ impl Stat {
 /// Bytes of a packed [`Stat`].
 const PACKED: usize = 44;
 
-impl Serialize for Stat {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl Stat {
+    /// All fields, one after the other.
+    pub fn packed(&self) -> [u8; PACKED] {
         let mut bytes = [0; PACKED];
         let numbers = [
             self.dev,
@@ -70,7 +71,13 @@ impl Serialize for Stat {
             to.copy_from_slice(&number.to_le_bytes());
         }
         bytes[40..].copy_from_slice(&self.mode.to_le_bytes());
-        serializer.serialize_bytes(&bytes)
+        bytes
+    }
+}
+
+impl Serialize for Stat {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.packed())
     }
 }
 
@@ -94,10 +101,27 @@ impl<'de> Deserialize<'de> for Stat {
     }
 }
 
+impl From<&libc::stat> for Stat {
+    // On some systems the fields have these types already.
+    #[allow(clippy::unnecessary_cast)]
+    fn from(stat: &libc::stat) -> Self {
+        Self {
+            dev: stat.st_dev as u64,
+            ino: stat.st_ino as u64,
+            mode: stat.st_mode as u32,
+            size: stat.st_size as u64,
+            mtime: nanos(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+            ctime: nanos(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+        }
+    }
+}
+
+fn nanos(seconds: i64, nanos: i64) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
+}
+
 impl From<&Metadata> for Stat {
     fn from(metadata: &Metadata) -> Self {
-        let nanos =
-            |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
         Self {
             dev: metadata.dev(),
             ino: metadata.ino(),

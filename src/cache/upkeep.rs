@@ -8,18 +8,20 @@ use std::fs::Metadata;
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use rayon::prelude::*;
 use serde::Serialize;
 
 use super::blobs::Blobs;
 use super::digest::Digest;
-use super::index::in_pool;
 use super::manifest::{Manifest, Node};
 use super::prune::{Candidate, choose};
 use super::store::{Batch, Contents, Record, State, Store};
+use crate::parallel;
 
 /// A blob that no record names may belong to a target that is being recorded just now.
 const GRACE: Duration = Duration::from_secs(3600);
+
+/// So many blobs are worth a thread to look at them.
+const SHARE: usize = 8;
 
 /// A store with its blobs.
 pub struct Upkeep<'a> {
@@ -103,14 +105,11 @@ impl Upkeep<'_> {
         } = self.contents()?;
         let mut kept: HashSet<Digest> = states.iter().flat_map(blobs_of_state).collect();
         let current: HashSet<Digest> = states.iter().map(|state| state.key).collect();
-        let candidates: Vec<Candidate> = in_pool(|| {
-            let candidate = |(key, record): &(Digest, Record)| Candidate {
-                key: *key,
-                used: record.used,
-                current: current.contains(key),
-                blobs: self.blobs_of(record),
-            };
-            records.par_iter().map(candidate).collect()
+        let candidates = parallel::map(&records, SHARE, |(key, record)| Candidate {
+            key: *key,
+            used: record.used,
+            current: current.contains(key),
+            blobs: self.blobs_of(record),
         });
         let named: HashSet<&Digest> = candidates
             .iter()
@@ -171,10 +170,8 @@ impl Upkeep<'_> {
     /// The store can't be read.
     pub fn verify(&self) -> io::Result<Verified> {
         let blobs = self.blobs.all()?;
-        let all: Vec<(&Digest, io::Result<bool>)> = in_pool(|| {
-            let check = |blob| (blob, self.blobs.is_sound(blob));
-            blobs.par_iter().map(|(blob, _)| check(blob)).collect()
-        });
+        let all: Vec<&Digest> = blobs.keys().collect();
+        let all = parallel::map(&all, SHARE, |blob| (*blob, self.blobs.is_sound(blob)));
         let damaged: HashSet<&Digest> = all
             .iter()
             .filter(|(_, sound)| matches!(sound, Ok(false)))

@@ -1,32 +1,55 @@
 //! What is on disk below the workspace: one walk for all targets.
 //!
-//! A walk lists directories level by level, the directories of one level in parallel, and stats every file
+//! A walk lists directories level by level, the directories of one level on several threads, and stats every file
 //! that git doesn't ignore. Knows nothing of targets: which files are whose inputs is
 //! [`super::inputs`]'s question, what they hold [`super::index`]'s.
 
-use std::collections::{BTreeSet, HashMap};
-use std::fs;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rayon::prelude::*;
 use walkdir::WalkDir;
 
+use super::directory::{Name, Names, Opened};
 use super::ignored::{Ignores, Rules};
 use super::stat::Stat;
+use crate::parallel;
 
-/// So many directories of a level are listed by one thread: below that, starting others costs more than they save.
-const SERIAL: usize = 256;
+/// So many directories are worth a thread: below that, starting it costs more than it saves.
+const SHARE: usize = 16;
 
 /// One directory: what git doesn't ignore, sorted by name.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// Files and symbolic links.
-    pub files: Vec<(Box<str>, Stat)>,
+    /// The names of all files in one piece, since there are many.
+    names: String,
+    /// Where each name ends, and the file's stat.
+    files: Vec<(u32, Stat)>,
     pub directories: Vec<Box<str>>,
     /// Paths below it with names that aren't UTF-8, made readable: nobody can declare them, so a target that would match one is refused.
     pub unreadable: Vec<String>,
+}
+
+impl Listing {
+    /// Files and symbolic links.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &Stat)> {
+        let mut from = 0;
+        self.files.iter().map(move |(to, stat)| {
+            let name = &self.names[from..*to as usize];
+            from = *to as usize;
+            (name, stat)
+        })
+    }
+
+    fn add(&mut self, name: &str, stat: Stat) -> io::Result<()> {
+        self.names.push_str(name);
+        let end = u32::try_from(self.names.len()).map_err(io::Error::other)?;
+        self.files.push((end, stat));
+        Ok(())
+    }
 }
 
 /// The listed directories, by path relative to the workspace.
@@ -50,20 +73,27 @@ impl Tree {
 pub struct Walker {
     root: PathBuf,
     ignores: Ignores,
-    /// Paths that are never listed: the cache directory, what targets make.
-    skip: Vec<Box<str>>,
+    /// Paths that are never listed: the cache directory, what targets make. By the directory that they lie in.
+    skip: HashMap<Box<str>, HashSet<Box<str>>>,
 }
 
 impl Walker {
     /// `skip` holds workspace-relative paths.
     pub fn new(root: &Path, skip: impl IntoIterator<Item = String>) -> Self {
-        let mut skip: Vec<Box<str>> = skip.into_iter().map(String::into_boxed_str).collect();
-        skip.sort_unstable();
-        Self {
+        let mut walker = Self {
             root: root.to_path_buf(),
             ignores: Ignores::new(root),
-            skip,
+            skip: HashMap::new(),
+        };
+        for path in skip {
+            let (parent, name) = split(&path);
+            let names = match walker.skip.get_mut(parent) {
+                Some(names) => names,
+                None => walker.skip.entry(parent.into()).or_default(),
+            };
+            names.insert(name.into());
         }
+        walker
     }
 
     /// Everything below the given directories. Those that don't exist are left out.
@@ -78,20 +108,15 @@ impl Walker {
                 level.push((base.into_boxed_str(), rules));
             }
         }
+        if level.is_empty() {
+            return Ok(tree);
+        }
+        let root = Opened::root(&self.root).map_err(|error| with_path(error, &self.root))?;
         while !level.is_empty() {
-            let listed: Vec<io::Result<Option<Listed>>> = if level.len() < SERIAL {
-                level
-                    .iter()
-                    .map(|(path, rules)| self.list(path, rules))
-                    .collect()
-            } else {
-                super::index::in_pool(|| {
-                    level
-                        .par_iter()
-                        .map(|(path, rules)| self.list(path, rules))
-                        .collect()
-                })
-            };
+            let listed =
+                parallel::map_with(&level, SHARE, Names::default, |names, (path, rules)| {
+                    self.list(&root, path, rules, names)
+                });
             let mut below = Vec::new();
             for ((path, _), listed) in level.into_iter().zip(listed) {
                 let Some(Listed { listing, rules }) = listed? else {
@@ -139,10 +164,19 @@ impl Walker {
         Some(rules)
     }
 
-    fn list(&self, path: &str, above: &Option<Arc<Rules>>) -> io::Result<Option<Listed>> {
-        let directory = self.root.join(path);
-        let entries = match fs::read_dir(&directory) {
-            Ok(entries) => entries.collect::<io::Result<Vec<_>>>()?,
+    fn list(
+        &self,
+        root: &Opened,
+        path: &str,
+        above: &Option<Arc<Rules>>,
+        names: &mut Names,
+    ) -> io::Result<Option<Listed>> {
+        let listed = root.open(path).and_then(|opened| {
+            opened.names(names)?;
+            Ok(opened)
+        });
+        let opened = match listed {
+            Ok(opened) => opened,
             Err(error)
                 if matches!(
                     error.kind(),
@@ -151,95 +185,95 @@ impl Walker {
             {
                 return Ok(None);
             }
-            Err(error) => return Err(with_path(error, &directory)),
+            Err(error) => return Err(with_path(error, &self.root.join(path))),
         };
-        let has_rules = !path.is_empty()
-            && entries
-                .iter()
-                .any(|entry| entry.file_name() == ".gitignore");
-        let rules = if has_rules {
+        let is_rules = |name: &Name| names.bytes(*name) == b".gitignore";
+        let rules = if !path.is_empty() && names.all.iter().any(is_rules) {
             self.ignores.with_file_of(path, above.clone())
         } else {
             above.clone()
         };
-        let mut listing = Listing::default();
-        for entry in &entries {
-            self.sort_in(entry, path, &rules, &mut listing)?;
+        let mut listing = Listing {
+            names: String::with_capacity(names.length()),
+            files: Vec::with_capacity(names.all.len()),
+            ..Listing::default()
+        };
+        let place = Place {
+            path,
+            skip: self.skip.get(path),
+            rules: &rules,
+            opened: &opened,
+            names,
+        };
+        for name in &names.all {
+            self.sort_in(&place, *name, &mut listing)?;
         }
-        listing.files.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        listing.directories.sort_unstable();
         Ok(Some(Listed { listing, rules }))
     }
 
-    fn sort_in(
-        &self,
-        entry: &fs::DirEntry,
-        parent: &str,
-        rules: &Option<Arc<Rules>>,
-        listing: &mut Listing,
-    ) -> io::Result<()> {
-        let name = entry.file_name();
-        let Some(name) = name.to_str() else {
-            return self.sort_in_unreadable(entry, parent, rules, listing);
+    fn sort_in(&self, place: &Place<'_>, name: Name, listing: &mut Listing) -> io::Result<()> {
+        let Ok(text) = std::str::from_utf8(place.names.bytes(name)) else {
+            self.sort_in_unreadable(place, name, listing);
+            return Ok(());
         };
-        let is_directory = entry.file_type()?.is_dir();
-        if name == ".git" || self.leaves_out(&join(parent, name), rules, is_directory) {
+        let skipped = place.skip.is_some_and(|skip| skip.contains(text));
+        if text == ".git" || skipped || self.is_ignored_in(place, text, name.is_directory) {
             return Ok(());
         }
-        if is_directory {
-            listing.directories.push(name.into());
+        if name.is_directory {
+            listing.directories.push(text.into());
             return Ok(());
         }
-        match entry.metadata() {
-            Ok(metadata) => listing.files.push((name.into(), Stat::from(&metadata))),
+        match place.opened.stat(place.names, name) {
+            Ok(stat) => listing.add(text, stat),
             // Gone since the directory was read: then it isn't there.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(with_path(error, &entry.path())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(with_path(error, &self.root.join(place.path).join(text))),
         }
-        Ok(())
+    }
+
+    fn is_ignored_in(&self, place: &Place<'_>, name: &str, is_directory: bool) -> bool {
+        place.rules.is_some()
+            && self
+                .ignores
+                .ignored(place.rules, &join(place.path, name), is_directory)
     }
 
     /// A name that isn't UTF-8: for a directory also all names below it, since a pattern may match those alone.
-    fn sort_in_unreadable(
-        &self,
-        entry: &fs::DirEntry,
-        parent: &str,
-        rules: &Option<Arc<Rules>>,
-        listing: &mut Listing,
-    ) -> io::Result<()> {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let is_directory = entry.file_type()?.is_dir();
-        if self
-            .ignores
-            .ignored(rules, &join(parent, &name), is_directory)
-        {
-            return Ok(());
+    fn sort_in_unreadable(&self, place: &Place<'_>, name: Name, listing: &mut Listing) {
+        let bytes = place.names.bytes(name);
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        if self.is_ignored_in(place, &text, name.is_directory) {
+            return;
         }
-        if is_directory {
-            let below = WalkDir::new(entry.path())
-                .min_depth(1)
-                .into_iter()
-                .flatten();
+        if name.is_directory {
+            let directory = self.root.join(place.path).join(OsStr::from_bytes(bytes));
+            let below = WalkDir::new(&directory).min_depth(1).into_iter().flatten();
             let files = below.filter(|found| !found.file_type().is_dir());
             listing.unreadable.extend(files.map(|found| {
-                let rest = found.path().strip_prefix(entry.path());
-                join(&name, &rest.unwrap_or(found.path()).to_string_lossy())
+                let rest = found.path().strip_prefix(&directory);
+                join(&text, &rest.unwrap_or(found.path()).to_string_lossy())
             }));
         } else {
-            listing.unreadable.push(name);
+            listing.unreadable.push(text);
         }
-        Ok(())
-    }
-
-    fn leaves_out(&self, path: &str, rules: &Option<Arc<Rules>>, is_directory: bool) -> bool {
-        self.skips(path) || self.ignores.ignored(rules, path, is_directory)
     }
 
     fn skips(&self, path: &str) -> bool {
+        let (parent, name) = split(path);
         self.skip
-            .binary_search_by(|probe| (**probe).cmp(path))
-            .is_ok()
+            .get(parent)
+            .is_some_and(|names| names.contains(name))
     }
+}
+
+/// A directory that is being listed.
+struct Place<'a> {
+    path: &'a str,
+    skip: Option<&'a HashSet<Box<str>>>,
+    rules: &'a Option<Arc<Rules>>,
+    opened: &'a Opened,
+    names: &'a Names,
 }
 
 struct Listed {
@@ -259,6 +293,11 @@ fn outermost(bases: &[String]) -> Vec<String> {
         .filter(|base| !is_inner(base))
         .map(|base| (*base).to_owned())
         .collect()
+}
+
+/// A path's directory, and its name in it.
+pub fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
 }
 
 /// Joins two workspace-relative paths.
@@ -282,13 +321,14 @@ pub fn with_path(error: io::Error, path: &Path) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::process::Command;
 
     fn files(tree: &Tree, directory: &str, found: &mut Vec<String>) {
         let Some(listing) = tree.directory(directory) else {
             return;
         };
-        found.extend(listing.files.iter().map(|(name, _)| join(directory, name)));
+        found.extend(listing.files().map(|(name, _)| join(directory, name)));
         for name in &listing.directories {
             files(tree, &join(directory, name), found);
         }

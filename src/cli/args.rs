@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::pipeline::COMMANDS;
 use crate::report::{ColorChoice, Output};
 
 /// A declarative build tool: unchanged work is skipped, the rest runs in parallel.
@@ -132,6 +133,10 @@ pub enum Command {
     History(super::history::Args),
     /// Figures: success rate, durations, flakiness
     Stats(super::stats::Args),
+    /// Print a CI service's workflow file that calls forge
+    Ci(super::ci::Args),
+    /// Send a test message through a notifier
+    Notify(super::notify::Args),
     /// Print the JSON schema of the pipeline file
     Schema,
     /// Print a script that completes commands, options and targets
@@ -226,14 +231,24 @@ pub enum Shell {
 /// # Errors
 /// Clap's, which print themselves: help and version among them.
 pub fn parse(line: Vec<OsString>) -> Result<Cli, clap::Error> {
-    let cli = read(&line)?;
+    if let Some(targets) = plain(&line) {
+        return Ok(Cli {
+            options: Options::default(),
+            command: Some(Command::Run(Words {
+                targets,
+                args: Vec::new(),
+            })),
+        });
+    }
+    let mut command = Cli::command();
+    let cli = read(&mut command, &line)?;
     match cli.command {
         Some(Command::Targets(words)) => {
             // The words are the end of the line: `forge -k lint -j2` is `forge -k run lint -j2`.
             let at = line.len() - words.len();
             let mut line = line;
             line.insert(at, "run".into());
-            read(&line)
+            read(&mut command, &line)
         }
         None => Ok(Cli {
             command: Some(Command::Run(Words::default())),
@@ -243,10 +258,22 @@ pub fn parse(line: Vec<OsString>) -> Result<Cli, clap::Error> {
     }
 }
 
-fn read(line: &[OsString]) -> Result<Cli, clap::Error> {
-    let mut command = Cli::command();
+fn read(command: &mut clap::Command, line: &[OsString]) -> Result<Cli, clap::Error> {
     let matches = command.try_get_matches_from_mut(line)?;
-    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(command))
+}
+
+/// Words that are nothing but targets. To describe the whole command line takes as long as to look at a hundred targets,
+/// and this is the line that is typed most.
+fn plain(line: &[OsString]) -> Option<Vec<String>> {
+    let words: Option<Vec<&str>> = line.get(1..)?.iter().map(|word| word.to_str()).collect();
+    let words = words?;
+    let is_command = |word: &&str| COMMANDS.contains(word) || word.starts_with('_');
+    let is_plain = words
+        .iter()
+        .all(|word| !word.is_empty() && !word.starts_with('-'));
+    let targets = words.iter().map(|word| (*word).to_owned());
+    (is_plain && !words.first().is_some_and(is_command)).then(|| targets.collect())
 }
 
 #[cfg(test)]
@@ -260,6 +287,34 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn plain_lines_mean_what_they_mean_to_the_definition() {
+        let asked = |line: &[&str]| {
+            let line: Vec<OsString> = line.iter().map(OsString::from).collect();
+            // An option that changes nothing keeps the line from being plain.
+            let mut long = line.clone();
+            long.insert(1, "--color=auto".into());
+            let mut defined = parse(long).expect("parses");
+            defined.options.color = None;
+            let plain = parse(line).expect("parses");
+            assert_eq!(format!("{plain:?}"), format!("{defined:?}"));
+        };
+        for line in [
+            &["forge"][..],
+            &["forge", "lint"],
+            &["forge", "a:lint", "list", "two words", "é"],
+            &["forge", "list", "x"],
+            &["forge", "_x"],
+        ] {
+            asked(line);
+        }
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            let line = ["forge", name].map(OsString::from);
+            assert_eq!(plain(&line), None, "{name} is in no list of commands");
+        }
     }
 
     #[test]

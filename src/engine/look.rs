@@ -3,17 +3,23 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::cache::digest::Digest;
 use crate::cache::inputs::{self, InputError, Inputs};
 use crate::cache::key::{self, Preimage, Section, Value};
+use crate::cache::manifest::Manifest;
 use crate::cache::store::State;
 use crate::cache::walk::Tree;
+use crate::docker::{EngineError, PushError, PushErrorKind};
 use crate::graph;
+use crate::image::context::ContextError;
+use crate::image::registry::{RegistryError, RegistryErrorKind};
 use crate::pipeline::interpolate::Unresolved;
 use crate::pipeline::model::{Kind, Reference, Service, Target, Text};
 
 use super::environment::Declared;
+use super::glance::Glance;
 use super::render::{Plain, Symbolic, Values, quote};
 use super::session::Session;
 use super::tools::ToolError;
@@ -21,6 +27,7 @@ use super::tools::ToolError;
 /// What was found.
 pub struct Look {
     pub inputs: Inputs,
+    /// Whole, unless a glance was enough to tell that there is nothing to do.
     pub preimage: Preimage,
     pub key: Digest,
     /// The state it is in, if that is what the key asks for: nothing to do.
@@ -30,7 +37,7 @@ pub struct Look {
 }
 
 /// Why a target can't even be looked at.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Fault {
     pub message: String,
     pub help: Option<String>,
@@ -70,6 +77,49 @@ impl From<InputError> for Fault {
     }
 }
 
+impl From<EngineError> for Fault {
+    fn from(error: EngineError) -> Self {
+        Self {
+            exit_with: if error.is_absent() { 3 } else { 1 },
+            message: error.message,
+            help: error.help,
+        }
+    }
+}
+
+impl From<RegistryError> for Fault {
+    fn from(error: RegistryError) -> Self {
+        use RegistryErrorKind::{Denied, NoCredentials};
+        let missing = matches!(error.kind, Denied | NoCredentials);
+        Self {
+            message: error.message,
+            help: error.help,
+            exit_with: if missing { 3 } else { 1 },
+        }
+    }
+}
+
+impl From<PushError> for Fault {
+    fn from(error: PushError) -> Self {
+        let missing = error.kind == PushErrorKind::Denied;
+        Self {
+            message: error.message,
+            help: error.help,
+            exit_with: if missing { 3 } else { 1 },
+        }
+    }
+}
+
+impl From<ContextError> for Fault {
+    fn from(error: ContextError) -> Self {
+        Self {
+            message: error.message,
+            help: Some(error.help),
+            exit_with: 1,
+        }
+    }
+}
+
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
         Self::failed(error.to_string())
@@ -77,15 +127,32 @@ impl From<io::Error> for Fault {
 }
 
 impl Session {
-    /// Finds inputs and makes the key; with `tree`, from a walk that was made for all, else from one of its own.
+    /// Finds inputs and makes the key; with `glance`, from a walk that was made for all, else from one of its own.
     ///
     /// # Errors
     /// A tool is missing, a file unreadable, a reference without value.
-    pub fn look(&self, target: &Target, tree: Option<&Tree>) -> Result<Look, Fault> {
-        let inputs = self.inputs(target, tree)?;
-        let preimage = self.preimage(target, &inputs)?;
-        let key = preimage.key();
+    pub fn look(&self, target: &Target, glance: Option<Glance>) -> Result<Look, Fault> {
+        let rest = self.rest_of_preimage(target)?;
         let state = self.state(&target.address);
+        let asks = target.cache && !self.options.no_cache && !self.options.force;
+        if let (true, Some(glance), Some(state)) = (asks, &glance, &state)
+            && self.is_as_it_was(target, glance, &rest, state)
+        {
+            return Ok(Look {
+                inputs: Inputs::default(),
+                preimage: rest,
+                key: state.key,
+                fresh: Some(state.clone()),
+                reason: String::new(),
+            });
+        }
+        let inputs = match glance {
+            Some(glance) => glance.inputs?,
+            None => self.inputs(target, None)?,
+        };
+        let mut preimage = rest.clone();
+        inputs::describe(&inputs, &self.index, &mut preimage).map_err(InputError::Unreadable)?;
+        let key = preimage.key();
         let mut look = Look {
             inputs,
             preimage,
@@ -93,7 +160,7 @@ impl Session {
             fresh: None,
             reason: String::new(),
         };
-        if !target.cache || self.options.no_cache || self.options.force {
+        if !asks {
             look.reason = if self.options.force {
                 "forced"
             } else if self.options.no_cache {
@@ -105,12 +172,14 @@ impl Session {
             return Ok(look);
         }
         look.reason = match state {
-            Some(state) if state.key == key => {
-                if self.is_intact(target, &state) {
+            Some(state) if state.key == key => match self.is_as_left(target, &state)? {
+                None => {
+                    self.leave_memo(target, &look.inputs, &rest, &state);
                     look.fresh = Some(state);
+                    String::new()
                 }
-                "its outputs changed".into()
-            }
+                Some(reason) => reason,
+            },
             Some(state) => self.difference(&state, &look.preimage),
             None => "never ran here".into(),
         };
@@ -122,6 +191,9 @@ impl Session {
     /// # Errors
     /// An unreadable directory, a name that isn't UTF-8.
     pub fn inputs(&self, target: &Target, tree: Option<&Tree>) -> Result<Inputs, InputError> {
+        if let Kind::Image(image) = &target.kind {
+            return self.context(target, image);
+        }
         let spec = self.spec(target.id);
         match tree {
             Some(tree) => self.finder().find(spec, tree),
@@ -129,12 +201,27 @@ impl Session {
         }
     }
 
-    fn is_intact(&self, target: &Target, state: &State) -> bool {
-        if self.is_unfinished(&target.address) {
-            return false;
+    fn is_as_it_was(
+        &self,
+        target: &Target,
+        glance: &Glance,
+        rest: &Preimage,
+        state: &State,
+    ) -> bool {
+        let memo = self.memo(&target.address);
+        memo.is_some_and(|memo| glance.confirms(rest, &memo, state))
+            && !self.is_unfinished(&target.address)
+    }
+
+    /// What isn't as the target left it when it was in this state; none where all is.
+    fn is_as_left(&self, target: &Target, state: &State) -> Result<Option<String>, Fault> {
+        if let Kind::Image(image) = &target.kind {
+            return self.misses(target, image, state);
         }
-        self.manifest(&state.manifest)
-            .is_some_and(|manifest| self.place().is_intact(&manifest).unwrap_or(false))
+        let intact = |manifest: Arc<Manifest>| self.place().is_intact(&manifest).unwrap_or(false);
+        let manifest = self.manifest(&state.manifest);
+        let is_intact = !self.is_unfinished(&target.address) && manifest.is_some_and(intact);
+        Ok((!is_intact).then(|| "its outputs changed".into()))
     }
 
     /// What changed since the target last succeeded, in one line.
@@ -159,6 +246,13 @@ impl Session {
     /// # Errors
     /// See [`Session::look`].
     pub fn preimage(&self, target: &Target, inputs: &Inputs) -> Result<Preimage, Fault> {
+        let mut preimage = self.rest_of_preimage(target)?;
+        inputs::describe(inputs, &self.index, &mut preimage).map_err(InputError::Unreadable)?;
+        Ok(preimage)
+    }
+
+    /// All but the inputs, which come last.
+    fn rest_of_preimage(&self, target: &Target) -> Result<Preimage, Fault> {
         let mut preimage = Preimage::default();
         let values = Values {
             session: self,
@@ -189,8 +283,10 @@ impl Session {
         for service in &target.services {
             self.describe_service(self.ws.service(*service), &mut preimage)?;
         }
-        self.describe_needs(target, &mut preimage);
-        inputs::describe(inputs, &self.index, &mut preimage).map_err(InputError::Unreadable)?;
+        match &target.kind {
+            Kind::Image(image) => self.describe_image(target, image, &mut preimage)?,
+            _ => self.describe_needs(target, &mut preimage),
+        }
         Ok(preimage)
     }
 
@@ -317,6 +413,9 @@ impl Session {
     }
 
     fn describe_needs(&self, target: &Target, preimage: &mut Preimage) {
+        if target.needs.is_empty() {
+            return;
+        }
         let direct = graph::leaf_needs(&self.ws, target.id);
         for need in &direct {
             let value = match self.outputs_of(*need) {

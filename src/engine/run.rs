@@ -17,13 +17,13 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::cache::store;
-use crate::cache::walk::Tree;
 use crate::exec::service::{Rendered, ServiceEvent, Services};
 use crate::pipeline::model::{Kind, Target, TargetId};
 
 use super::active::{self, Mark};
 use super::environment;
 use super::event::{Counts, Event, Finished, Listener, Outcome};
+use super::glance::Glance;
 use super::job::{Job, Message, Shared};
 use super::look::{Fault, Look};
 use super::outcome::Wording;
@@ -57,10 +57,8 @@ struct Coordinator<'a> {
     plan: &'a Plan,
     listener: &'a mut dyn Listener,
     scheduler: Scheduler,
-    /// The walk for all targets, while nothing has run that could have changed a file.
-    tree: Option<Tree>,
-    /// That walk met a directory that can't be read.
-    unwalkable: bool,
+    /// Glances at all targets from one walk, while nothing has run that could have changed a file.
+    glances: Option<HashMap<TargetId, Glance>>,
     looks: HashMap<usize, Look>,
     hands: Option<Hands>,
     counts: Counts,
@@ -99,8 +97,7 @@ impl<'a> Coordinator<'a> {
                 session.options.keep_going,
             ),
             names: plan.targets.iter().map(address).collect(),
-            tree: None,
-            unwalkable: false,
+            glances: None,
             looks: HashMap::new(),
             hands: None,
             counts: Counts::default(),
@@ -169,7 +166,8 @@ impl<'a> Coordinator<'a> {
             let finished = self.words(target).fault(fault);
             return self.finished(number, finished);
         }
-        if self.hands.is_some() {
+        // Whether an image is still there is a question to a registry: that takes a while, and several can be asked at once.
+        if self.hands.is_some() || matches!(target.kind, Kind::Image(_)) {
             return self.scheduler.queue(number);
         }
         match self.look_now(target) {
@@ -191,20 +189,19 @@ impl<'a> Coordinator<'a> {
     }
 
     fn look_now(&mut self, target: &Target) -> Result<Look, Fault> {
-        if self.tree.is_none() && !self.unwalkable {
-            let bases = self
-                .plan
-                .targets
-                .iter()
-                .flat_map(|id| self.session.spec(*id).bases.clone());
+        let (session, plan) = (self.session, self.plan);
+        let glances = self.glances.get_or_insert_with(|| {
+            let targets = plan.targets.iter();
+            let bases = targets.flat_map(|id| session.spec(*id).bases.clone());
             let bases: Vec<String> = bases.collect();
             // A directory that can't be read is the trouble of those that look into it: each walks for itself then.
-            match self.session.walker.walk(&bases) {
-                Ok(tree) => self.tree = Some(tree),
-                Err(_) => self.unwalkable = true,
-            }
-        }
-        self.session.look(target, self.tree.as_ref())
+            let tree = session.walker.walk(&bases);
+            tree.map_or_else(
+                |_| HashMap::new(),
+                |tree| session.glances(&plan.targets, &tree),
+            )
+        });
+        session.look(target, glances.remove(&target.id))
     }
 
     fn words<'t>(&'t self, target: &'t Target) -> Wording<'t> {
@@ -238,7 +235,7 @@ impl<'a> Coordinator<'a> {
 
     fn dispatch(&mut self, number: usize) {
         // From here on files may change: later targets walk for themselves.
-        self.tree = None;
+        self.glances = None;
         let look = self.looks.remove(&number).filter(|_| self.nothing_ran());
         if self.hands.is_none() {
             match self.hands() {
@@ -508,7 +505,7 @@ fn is_group(target: &Target) -> bool {
 /// Kinds that are declared but not run by this version.
 fn not_there_yet(target: &Target) -> Option<Fault> {
     match target.kind {
-        Kind::Image(_) | Kind::Deploy(_) => Some(Fault {
+        Kind::Deploy(_) => Some(Fault {
             message: format!(
                 "this version of forge can't run {} targets yet",
                 target.kind.name()

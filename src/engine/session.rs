@@ -13,16 +13,18 @@ use crate::cache::index::Index;
 use crate::cache::inputs::{Claims, Finder, Spec};
 use crate::cache::manifest::Manifest;
 use crate::cache::restore::Place;
-use crate::cache::snapshot::Snapshot;
-use crate::cache::store::{Batch, State, Store};
+use crate::cache::snapshot::{Known, Memo, Snapshot};
+use crate::cache::store::{Batch, Image, State, Store};
 use crate::cache::upkeep::Upkeep;
 use crate::cache::walk::Walker;
-use crate::docker;
+use crate::docker::{self, Engine};
+use crate::image::registry::Registry;
 use crate::pipeline::model::{ServiceId, TargetId, Workspace};
 
 use super::active;
 use super::environment::Caller;
 use super::git::Git;
+use super::look::Fault;
 use super::render::Plain;
 use super::tools::Tools;
 
@@ -35,6 +37,8 @@ pub struct Options {
     pub dry_run: bool,
     /// Run everything selected, and store it.
     pub force: bool,
+    /// Images stay in the engine.
+    pub no_push: bool,
     /// Look nothing up and store nothing.
     pub no_cache: bool,
     /// Logs of fresh targets are shown: they have to be read.
@@ -51,6 +55,8 @@ pub struct Options {
 pub struct Done {
     pub outputs: Digest,
     pub manifest: Arc<Manifest>,
+    /// Of an image target.
+    pub image: Option<Image>,
 }
 
 /// Everything about one run of forge in one workspace.
@@ -67,16 +73,24 @@ pub struct Session {
     pub blobs: Blobs,
     pub store: Store,
     pub tools: Tools,
-    claims: Claims,
+    pub(super) claims: Claims,
     specs: Vec<OnceLock<Spec>>,
+    snapshot: Arc<Snapshot>,
     states: Mutex<BTreeMap<String, State>>,
+    memos: Mutex<BTreeMap<String, Memo>>,
     manifests: Mutex<HashMap<Digest, Arc<Manifest>>>,
     images: Mutex<BTreeMap<String, String>>,
     asked_images: Mutex<HashMap<String, Option<String>>>,
+    /// What base images are, by reference.
+    pub(super) bases: Mutex<HashMap<String, String>>,
+    pub(super) registry: OnceLock<Result<Box<dyn Registry>, Fault>>,
+    pub(super) engine: OnceLock<Result<Engine, Fault>>,
     done: Mutex<HashMap<TargetId, Done>>,
     /// Targets whose last run left no record: what lies in their outputs is in question.
     unfinished: HashSet<String>,
     changed: Mutex<bool>,
+    /// Only the snapshot is to know something new.
+    noticed: AtomicBool,
     warnings: Arc<Mutex<Vec<String>>>,
 }
 
@@ -98,8 +112,19 @@ impl Session {
         } else {
             Store::new(&cache_dir, warn)
         };
-        let snapshot =
-            Snapshot::load(&cache_dir).unwrap_or_else(|| from_records(&cache_dir, &store));
+        let (mut snapshot, mut learned) = (Snapshot::load(&cache_dir), HashMap::new());
+        let known = match &mut snapshot {
+            Some(snapshot) => snapshot.take_known(),
+            None if cache_dir.join("records").exists() => {
+                learned = store.directories();
+                Known {
+                    states: store.states(),
+                    ..Known::default()
+                }
+            }
+            None => Known::default(),
+        };
+        let snapshot = Arc::new(snapshot.unwrap_or_default());
         // A run that changes nothing doesn't even make a file to read the clock.
         let probe_dir = if options.dry_run {
             PathBuf::from("/dev/null")
@@ -107,24 +132,24 @@ impl Session {
             cache_dir.join("tmp")
         };
         Self {
-            index: Index::new(&ws.root, &probe_dir, snapshot.directories),
+            index: Index::new(&ws.root, &probe_dir, Arc::clone(&snapshot), learned),
             blobs: Blobs::new(&cache_dir),
             git: Git::new(&ws.root),
-            tools: Tools::new(snapshot.tools),
+            tools: Tools::new(known.tools),
             specs: ws.targets.iter().map(|_| OnceLock::new()).collect(),
-            states: Mutex::new(snapshot.states),
-            manifests: Mutex::new(
-                snapshot
-                    .manifests
-                    .into_iter()
-                    .map(|(digest, manifest)| (digest, Arc::new(manifest)))
-                    .collect(),
-            ),
-            images: Mutex::new(snapshot.images),
+            states: Mutex::new(known.states),
+            memos: Mutex::new(known.memos),
+            manifests: Mutex::default(),
+            images: Mutex::new(known.images),
+            snapshot,
             asked_images: Mutex::default(),
+            bases: Mutex::default(),
+            registry: OnceLock::new(),
+            engine: OnceLock::new(),
             done: Mutex::default(),
             unfinished: unfinished(&cache_dir),
             changed: Mutex::new(false),
+            noticed: AtomicBool::new(false),
             ws,
             options,
             caller,
@@ -145,7 +170,6 @@ impl Session {
         Finder {
             root: &self.ws.root,
             cache_dir: self.cache_inside.as_deref(),
-            ws: &self.ws,
             claims: &self.claims,
         }
     }
@@ -191,6 +215,16 @@ impl Session {
         *lock(&self.changed) = true;
     }
 
+    /// What the last look at a target in full came to.
+    pub fn memo(&self, address: &str) -> Option<Memo> {
+        lock(&self.memos).get(address).cloned()
+    }
+
+    pub fn set_memo(&self, address: &str, memo: Memo) {
+        lock(&self.memos).insert(address.to_owned(), memo);
+        self.noticed.store(true, Ordering::Relaxed);
+    }
+
     /// The records are about to know more than the snapshot: a run that is ended before it writes a new one must not
     /// leave the old one to answer.
     pub fn outdate_snapshot(&self) {
@@ -204,12 +238,15 @@ impl Session {
         *lock(&self.changed) = true;
     }
 
-    /// A manifest, from memory or from its blob.
+    /// A manifest, from memory, from the snapshot or from its blob.
     pub fn manifest(&self, digest: &Digest) -> Option<Arc<Manifest>> {
         if let Some(manifest) = lock(&self.manifests).get(digest) {
             return Some(Arc::clone(manifest));
         }
-        let manifest: Manifest = postcard::from_bytes(&self.blobs.read(digest)?).ok()?;
+        let manifest = match self.snapshot.manifest(digest) {
+            Some(manifest) => manifest,
+            None => postcard::from_bytes(&self.blobs.read(digest)?).ok()?,
+        };
         let manifest = Arc::new(manifest);
         lock(&self.manifests).insert(*digest, Arc::clone(&manifest));
         Some(manifest)
@@ -229,6 +266,7 @@ impl Session {
         Some(Done {
             outputs: state.outputs,
             manifest,
+            image: state.image,
         })
     }
 
@@ -238,7 +276,7 @@ impl Session {
 
     /// Whether the target's last run left no record.
     pub fn is_unfinished(&self, address: &str) -> bool {
-        self.unfinished.contains(&name_of(address))
+        !self.unfinished.is_empty() && self.unfinished.contains(&name_of(address))
     }
 
     /// Where it is kept that a target runs, and which files in its outputs aren't its own.
@@ -295,8 +333,9 @@ impl Session {
         let tools = self.tools.changed();
         let changed = *lock(&self.changed);
         let grown = self.blobs.has_grown();
+        let noticed = self.noticed.load(Ordering::Relaxed);
         if self.options.dry_run
-            || !(changed || grown || self.index.has_changed() || tools.is_some())
+            || !(changed || grown || self.index.has_changed() || tools.is_some() || noticed)
         {
             return;
         }
@@ -312,18 +351,23 @@ impl Session {
         if states.is_empty() {
             states = lock(&self.states).clone();
         }
-        let wanted: Vec<Digest> = states.values().map(|state| state.manifest).collect();
-        let manifests = wanted
-            .iter()
-            .filter_map(|digest| Some((*digest, Manifest::clone(&*self.manifest(digest)?))));
-        let snapshot = Snapshot {
-            manifests: manifests.collect(),
+        let mut memos = lock(&self.memos).clone();
+        memos.retain(|address, memo| {
+            let state = states.get(address);
+            state.is_some_and(|state| state.key == memo.key && state.manifest == memo.manifest)
+        });
+        let known = Known {
             states,
-            directories: self.index.directories(),
+            memos,
             tools: self.tools.all(),
             images: lock(&self.images).clone(),
         };
-        if let Err(error) = snapshot.save(&self.cache_dir) {
+        let manifest = |digest: &Digest| self.manifest(digest);
+        let directories = self.index.directories();
+        let saved = self
+            .snapshot
+            .save(&self.cache_dir, known, &manifest, &directories);
+        if let Err(error) = saved {
             lock(&self.warnings).push(format!(
                 "the cache's snapshot can't be written ({error}): the next run will be slower"
             ));
@@ -369,17 +413,6 @@ impl Session {
 /// `[cache] dir`, absolute.
 pub fn cache_dir(ws: &Workspace) -> PathBuf {
     ws.root.join(&ws.cache.dir)
-}
-
-fn from_records(cache_dir: &Path, store: &Store) -> Snapshot {
-    if !cache_dir.join("records").exists() {
-        return Snapshot::default();
-    }
-    Snapshot {
-        states: store.states(),
-        directories: store.directories(),
-        ..Snapshot::default()
-    }
 }
 
 fn unfinished(cache_dir: &Path) -> HashSet<String> {

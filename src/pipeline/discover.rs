@@ -1,7 +1,7 @@
 //! Where pipeline files are: the nearest one going up, the root above a member, the members below a
 //! root. Reads pipeline files and lists directories, and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
@@ -9,8 +9,11 @@ use toml::de::{DeTable, DeValue};
 
 use super::code;
 use super::fields::Word;
+use super::glob::Glob;
 use super::paths;
 use super::problem::Problem;
+use super::values::{self, is_glob};
+use crate::parallel;
 
 /// The file's name, everywhere.
 pub const FILE_NAME: &str = "Pipeline.toml";
@@ -123,7 +126,7 @@ enum Part {
     Any,
     /// `**`: any number of names that aren't hidden.
     Deep,
-    Glob(globset::GlobMatcher),
+    Glob(Glob),
 }
 
 impl Pattern {
@@ -157,10 +160,7 @@ impl Part {
         match text {
             "*" => Part::Any,
             "**" => Part::Deep,
-            text if super::values::is_glob(text) => match globset::Glob::new(text) {
-                Ok(glob) => Part::Glob(glob.compile_matcher()),
-                Err(_) => Part::Literal(text.to_owned()),
-            },
+            text if is_glob(text) && values::glob(text).is_ok() => Part::Glob(Glob::new(text)),
             text => Part::Literal(text.to_owned()),
         }
     }
@@ -169,7 +169,7 @@ impl Part {
         match self {
             Part::Literal(text) => text == name,
             Part::Any | Part::Deep => !name.starts_with('.'),
-            Part::Glob(glob) => glob.is_match(name),
+            Part::Glob(glob) => glob.matches(name),
         }
     }
 }
@@ -191,14 +191,17 @@ pub struct MemberFile {
     pub text: io::Result<String>,
 }
 
+/// So many files are worth a thread to read them.
+const SHARE: usize = 64;
+
 /// Directories of the members (relative to `root`, with `/`, sorted) and the text of each one's file.
 pub fn members(
     root: &Path,
     words: &[Word<'_>],
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<String, MemberFile> {
-    let mut found = BTreeMap::new();
-    let mut negatives = Vec::new();
+    let mut named = BTreeSet::new();
+    let (mut negatives, mut literals) = (Vec::new(), Vec::new());
     for word in words {
         let pattern = Pattern::parse(word.text);
         if pattern.negative {
@@ -212,15 +215,28 @@ pub fn members(
             problems.push(outside(word));
             continue;
         }
-        let before = found.len();
-        walk(root, "", &pattern.parts, &mut found);
-        let literal = pattern.is_literal();
-        if literal && found.len() == before && !found.contains_key(&literal_dir(word.text)) {
-            problems.push(no_member(word));
+        walk(root, "", &pattern.parts, &mut named);
+        if pattern.is_literal() {
+            literals.push(word);
         }
     }
+    let mut found = read_all(root, named);
+    let missing = literals
+        .into_iter()
+        .filter(|word| !found.contains_key(&literal_dir(word.text)));
+    problems.extend(missing.map(no_member));
     found.retain(|dir: &String, _| !negatives.iter().any(|pattern| pattern.matches(dir)));
     found
+}
+
+/// Of directories those that have a pipeline file, with its text.
+fn read_all(root: &Path, named: BTreeSet<String>) -> BTreeMap<String, MemberFile> {
+    let named: Vec<String> = named.into_iter().filter(|dir| !dir.is_empty()).collect();
+    let files = parallel::map(&named, SHARE, |dir| read_member(root, dir));
+    let files = named.into_iter().zip(files);
+    files
+        .filter_map(|(dir, file)| file.map(|file| (dir, file)))
+        .collect()
 }
 
 fn literal_dir(text: &str) -> String {
@@ -250,9 +266,9 @@ fn no_member(word: &Word<'_>) -> Problem {
 }
 
 /// Follows a pattern down the directories; where it ends, a directory with a pipeline file is a member.
-fn walk(root: &Path, dir: &str, parts: &[Part], found: &mut BTreeMap<String, MemberFile>) {
+fn walk(root: &Path, dir: &str, parts: &[Part], found: &mut BTreeSet<String>) {
     match parts {
-        [] => read_member(root, dir, found),
+        [] => drop(found.insert(dir.to_owned())),
         [Part::Literal(name), rest @ ..] => walk(root, &below(dir, name), rest, found),
         [Part::Deep, rest @ ..] => {
             walk(root, dir, rest, found);
@@ -279,10 +295,7 @@ fn below(dir: &str, name: &str) -> String {
     }
 }
 
-fn read_member(root: &Path, dir: &str, found: &mut BTreeMap<String, MemberFile>) {
-    if dir.is_empty() || found.contains_key(dir) {
-        return;
-    }
+fn read_member(root: &Path, dir: &str) -> Option<MemberFile> {
     let text = std::fs::read_to_string(root.join(dir).join(FILE_NAME));
     let missing = |error: &io::Error| {
         matches!(
@@ -290,9 +303,7 @@ fn read_member(root: &Path, dir: &str, found: &mut BTreeMap<String, MemberFile>)
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
         )
     };
-    if !text.as_ref().is_err_and(missing) {
-        found.insert(dir.to_owned(), MemberFile { text });
-    }
+    (!text.as_ref().is_err_and(missing)).then_some(MemberFile { text })
 }
 
 /// Names below a directory. Links are followed where the pattern's depth is fixed, so that no loop of them is.

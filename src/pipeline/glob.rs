@@ -7,20 +7,44 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
     /// Several, where braces span a `/`.
-    alternatives: Vec<Vec<Box<str>>>,
+    alternatives: Vec<Alternative>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Alternative {
+    /// The directories before the first wildcard: compared as they are.
+    fixed: Box<str>,
+    /// What follows, name by name.
+    parts: Vec<Box<str>>,
+}
+
+impl Alternative {
+    fn new(plain: &str) -> Self {
+        let parts: Vec<&str> = plain.split('/').filter(|part| !part.is_empty()).collect();
+        let directories = &parts[..parts.len().saturating_sub(1)];
+        let is_fixed = |part: &&&str| !has_wildcard(part) && !part.contains('\\');
+        let fixed = directories.iter().take_while(is_fixed).count();
+        Self {
+            fixed: parts[..fixed].join("/").into(),
+            parts: parts[fixed..].iter().map(|part| Box::from(*part)).collect(),
+        }
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        if self.fixed.is_empty() {
+            return matches_parts(&self.parts, path);
+        }
+        let below = path.strip_prefix(&*self.fixed);
+        let below = below.and_then(|below| below.strip_prefix('/'));
+        below.is_some_and(|below| !below.is_empty() && matches_parts(&self.parts, below))
+    }
 }
 
 impl Glob {
     pub fn new(pattern: &str) -> Self {
         let alternatives = expand_braces(pattern)
             .iter()
-            .map(|plain| {
-                plain
-                    .split('/')
-                    .filter(|part| !part.is_empty())
-                    .map(Box::from)
-                    .collect()
-            })
+            .map(|plain| Alternative::new(plain))
             .collect();
         Self { alternatives }
     }
@@ -29,16 +53,13 @@ impl Glob {
     pub fn matches(&self, path: &str) -> bool {
         self.alternatives
             .iter()
-            .any(|parts| matches_parts(parts, path))
+            .any(|alternative| alternative.matches(path))
     }
 
     /// The directories that hold all that can match: what comes before the first wildcard.
     pub fn bases(&self) -> impl Iterator<Item = String> + '_ {
-        self.alternatives.iter().map(|parts| {
-            let fixed = parts.iter().take_while(|part| !has_wildcard(part)).count();
-            let directories = fixed.min(parts.len().saturating_sub(1));
-            parts[..directories].join("/")
-        })
+        let bases = self.alternatives.iter();
+        bases.map(|alternative| alternative.fixed.to_string())
     }
 }
 

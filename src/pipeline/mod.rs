@@ -24,17 +24,24 @@ mod validate;
 mod values;
 mod wording;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 pub use discover::{FILE_NAME, Found, find};
 pub use interpolate::{Lookup, Unresolved};
 pub use problem::{Problem, Problems};
+pub use validate::COMMANDS;
 
+use crate::parallel;
+use decode::Decoded;
 use discover::MemberFile;
 use model::{FileId, SourceFile, Workspace};
 use problem::Sources;
 use resolve::Document;
+
+/// So many files are worth a thread to decode them.
+const SHARE: usize = 64;
 
 /// What the command line says about reading.
 #[derive(Clone, Debug, Default)]
@@ -66,9 +73,7 @@ pub fn load(root_file: &Path, options: &LoadOptions) -> Result<Loaded, Problems>
             .map(|field| field.node.words().collect())
             .unwrap_or_default();
         let members = discover::members(root, &words, &mut reader.problems);
-        for (dir, member) in members {
-            reader.add_member(dir, member);
-        }
+        reader.add_members(members);
     }
     reader.finish(root, options)
 }
@@ -95,13 +100,18 @@ struct Reader {
 
 impl Reader {
     fn add(&mut self, name: String, dir: String, text: String) {
-        let file = FileId(u32::try_from(self.files.len()).unwrap_or(u32::MAX));
+        let file = file_id(self.files.len());
         let section = if file.0 == 0 {
             &keys::ROOT
         } else {
             &keys::MEMBER
         };
         let decoded = decode::decode(file, &text, section);
+        self.take_in(name, dir, text, decoded);
+    }
+
+    fn take_in(&mut self, name: String, dir: String, text: String, decoded: Decoded) {
+        let file = file_id(self.files.len());
         self.problems.extend(decoded.problems);
         self.unreadable |= decoded.unreadable;
         self.files.push(SourceFile {
@@ -115,13 +125,22 @@ impl Reader {
         });
     }
 
-    fn add_member(&mut self, dir: String, member: MemberFile) {
-        match member.text {
-            Ok(text) => self.add(member_file(&dir), dir, text),
-            Err(error) => {
-                self.unreadable = true;
-                self.problems.push(unreadable(&member_file(&dir), &error));
+    fn add_members(&mut self, members: BTreeMap<String, MemberFile>) {
+        let mut read = Vec::with_capacity(members.len());
+        for (dir, member) in members {
+            match member.text {
+                Ok(text) => read.push((file_id(self.files.len() + read.len()), dir, text)),
+                Err(error) => {
+                    self.unreadable = true;
+                    self.problems.push(unreadable(&member_file(&dir), &error));
+                }
             }
+        }
+        let decoded = parallel::map(&read, SHARE, |(file, _, text)| {
+            decode::decode(*file, text, &keys::MEMBER)
+        });
+        for ((_, dir, text), decoded) in read.into_iter().zip(decoded) {
+            self.take_in(member_file(&dir), dir, text, decoded);
         }
     }
 
@@ -161,6 +180,11 @@ fn in_order(mut problems: Vec<Problem>, sources: &Arc<Sources>) -> Vec<Problem> 
     problems
         .map(|problem| problem.with_sources(sources))
         .collect()
+}
+
+/// More than 2^32 files don't fit in memory as text.
+fn file_id(index: usize) -> FileId {
+    FileId(u32::try_from(index).unwrap_or(u32::MAX))
 }
 
 fn member_file(dir: &str) -> String {

@@ -7,6 +7,7 @@ mod support;
 mod commands;
 mod edits;
 mod forges;
+mod glances;
 mod keys;
 mod kills;
 mod links;

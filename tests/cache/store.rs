@@ -118,6 +118,7 @@ fn hazard_15_a_snapshot_that_is_cut_flipped_or_gone_is_made_anew() {
     }
     fs::remove_file(&path).expect("removed");
     bed.expect(&["b"], &[]);
+    fs::remove_file(&path).expect("made anew");
     fs::create_dir(&path).expect("made");
     assert_eq!((bed.forge(&["b"]).code, bed.ran()), (0, vec![]));
 }

@@ -5,7 +5,7 @@ mod cycles;
 mod outputs;
 mod warnings;
 
-pub use warnings::warnings;
+pub use warnings::{COMMANDS, warnings};
 
 use super::model::Workspace;
 use super::problem::Problem;
