@@ -54,6 +54,7 @@ impl Listener for Summary {
             return;
         };
         closing.built = self.targets.iter().filter_map(lines::built).collect();
+        closing.built.sort_unstable();
         if let Err(error) = self.append(&closing) {
             let line = format!("! the step summary can't be written: {error}\n");
             self.complaints.write(line.as_bytes());

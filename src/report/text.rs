@@ -425,6 +425,7 @@ impl Listener for Text {
             Event::RunFinished { .. } => {
                 if let Some(mut closing) = Closing::of(event) {
                     closing.built = std::mem::take(&mut self.built);
+                    closing.built.sort_unstable();
                     self.run_finished(&closing);
                 }
             }

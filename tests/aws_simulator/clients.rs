@@ -56,6 +56,8 @@ macro_rules! client {
 
 client!(sts_as, aws_sdk_sts);
 client!(ecr_as, aws_sdk_ecr);
+client!(ecs_as, aws_sdk_ecs);
+client!(logs_as, aws_sdk_cloudwatchlogs);
 
 pub fn sts(aws: &Aws) -> aws_sdk_sts::Client {
     sts_as(aws, credentials(aws))
@@ -63,4 +65,12 @@ pub fn sts(aws: &Aws) -> aws_sdk_sts::Client {
 
 pub fn ecr(aws: &Aws) -> aws_sdk_ecr::Client {
     ecr_as(aws, credentials(aws))
+}
+
+pub fn ecs(aws: &Aws) -> aws_sdk_ecs::Client {
+    ecs_as(aws, credentials(aws))
+}
+
+pub fn logs(aws: &Aws) -> aws_sdk_cloudwatchlogs::Client {
+    logs_as(aws, credentials(aws))
 }

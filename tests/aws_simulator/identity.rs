@@ -63,6 +63,36 @@ fn a_role_leads_to_another_account() {
     assert_eq!((count(role), count(credentials(&aws))), (0, 1));
 }
 
+/// Whoever has only a token of another provider signs nothing.
+#[test]
+fn a_token_leads_to_a_role() {
+    let aws = Aws::start();
+    let nobody = Credentials::new("", "", None, None, "test");
+    let role = "arn:aws:iam::123456789012:role/ci";
+    let request = sts_as(&aws, nobody)
+        .assume_role_with_web_identity()
+        .role_arn(role);
+    let request = request
+        .role_session_name("run-1")
+        .web_identity_token("a.b.c");
+    let given = wait(request.send()).unwrap().credentials.unwrap();
+    let token = Some(given.session_token);
+    let role = Credentials::new(
+        given.access_key_id,
+        given.secret_access_key,
+        token,
+        None,
+        "test",
+    );
+    let caller = wait(sts_as(&aws, role.clone()).get_caller_identity().send()).unwrap();
+    assert!(caller.arn().unwrap().ends_with("assumed-role/ci/run-1"));
+    aws.pass(std::time::Duration::from_secs(3601));
+    assert_eq!(
+        code(wait(sts_as(&aws, role).get_caller_identity().send())),
+        "ExpiredToken"
+    );
+}
+
 #[test]
 fn credentials_expire() {
     let aws = Aws::start();

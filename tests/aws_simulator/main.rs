@@ -3,5 +3,10 @@
 #[path = "../support/aws/mod.rs"]
 mod aws;
 mod clients;
+mod definitions;
 mod identity;
+mod kept;
+mod logs;
 mod registry;
+mod rollouts;
+mod tasks;

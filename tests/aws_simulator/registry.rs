@@ -143,6 +143,33 @@ fn repositories_keep_their_settings() {
 }
 
 #[test]
+fn settings_are_changed() {
+    let aws = Aws::start();
+    create(&aws, "app", ImageTagMutability::Mutable, &[]);
+    let ecr = ecr(&aws);
+    let get = || ecr.get_lifecycle_policy().repository_name("app").send();
+    assert_eq!(code(wait(get())), "LifecyclePolicyNotFoundException");
+    let put = ecr.put_lifecycle_policy().repository_name("app");
+    wait(put.lifecycle_policy_text(r#"{"rules": []}"#).send()).unwrap();
+    assert_eq!(
+        wait(get()).unwrap().lifecycle_policy_text(),
+        Some(r#"{"rules": []}"#)
+    );
+    let put = ecr.put_image_tag_mutability().repository_name("app");
+    wait(
+        put.image_tag_mutability(ImageTagMutability::Immutable)
+            .send(),
+    )
+    .unwrap();
+    assert_eq!(
+        aws.ecr(|ecr| ecr.repositories["app"].mutability.clone()),
+        "IMMUTABLE"
+    );
+    wait(ecr.delete_repository().repository_name("app").send()).unwrap();
+    assert_eq!(code(wait(get())), "RepositoryNotFoundException");
+}
+
+#[test]
 fn an_image_is_pushed_and_pulled_and_tagged_again() {
     let (aws, mut docker) = (Aws::start(), Docker::new());
     create(&aws, "app", ImageTagMutability::Mutable, &[]);
@@ -201,6 +228,14 @@ fn an_image_is_pushed_and_pulled_and_tagged_again() {
             .unwrap_err()
             .contains("not found")
     );
+
+    // With its last tag the image goes.
+    let last = ecr
+        .batch_delete_image()
+        .repository_name("app")
+        .image_ids(id("v1"));
+    wait(last.send()).unwrap();
+    assert!(aws.ecr(|ecr| ecr.repositories["app"].images.is_empty()));
 }
 
 #[test]
@@ -292,9 +327,9 @@ fn the_registry_fails_in_the_middle() {
     docker.login(&aws);
     let name = format!("{}/app:v1", aws.host());
     // The engine goes on by itself after one cut.
-    aws.inject(Fault::new("registry:PATCH blobs", What::CutAfterBytes(1000)).once());
+    let cut = What::CutAfterBytes(1000);
+    aws.inject(Fault::new("registry:PATCH blobs", cut).once());
     docker.push(IMAGE, &name).unwrap();
-    assert!(aws.calls_of("registry:PATCH blobs").len() > 1);
     aws.inject(Fault::new("registry:PUT manifests", What::ServerError));
     assert!(docker.push(IMAGE, &name).is_err());
     aws.heal();
@@ -302,6 +337,34 @@ fn the_registry_fails_in_the_middle() {
     assert!(docker.push(IMAGE, &name).is_err());
     aws.registry_gone(false);
     docker.push(IMAGE, &name).unwrap();
+}
+
+/// An upload as Docker does it, where it can be seen that it breaks off.
+#[test]
+fn an_upload_breaks_off() {
+    let aws = Aws::start();
+    create(&aws, "app", ImageTagMutability::Mutable, &[]);
+    let token = STANDARD.encode(format!("AWS:{}", password(&aws)));
+    let authorization = format!("Basic {token}");
+    let begin = ureq::post(format!("http://{}/v2/app/blobs/uploads/", aws.host()));
+    let answer = begin
+        .header("authorization", &authorization)
+        .send_empty()
+        .unwrap();
+    let place = answer.headers()["location"].to_str().unwrap().to_owned();
+    assert!(place.starts_with(&format!("http://{}/v2/app/blobs/uploads/", aws.host())));
+    let send = || {
+        let patch = ureq::patch(&place).header("authorization", &authorization);
+        patch
+            .send(&[7; 5000][..])
+            .map(|answer| answer.status().as_u16())
+            .ok()
+    };
+    aws.inject(Fault::new("registry:PATCH blobs", What::CutAfterBytes(1000)).once());
+    assert_eq!(
+        (send(), aws.calls_of("registry:PATCH blobs").len()),
+        (None, 1)
+    );
 }
 
 /// Two simulators share the real registry, and don't see each other's images.
@@ -317,4 +380,9 @@ fn simulators_do_not_meet() {
         .unwrap();
     let name = format!("{}/app:v1", other.host());
     assert!(docker.run(&["pull", &name], "").is_err());
+    docker.push(IMAGE, &name).unwrap();
+    assert!(
+        !other.calls_of("registry:PATCH blobs").is_empty(),
+        "its layers were there"
+    );
 }

@@ -51,7 +51,8 @@ impl Bed {
             repository,
             config: tempfile::tempdir().expect("a directory"),
         };
-        bed.ws.write("Dockerfile", DOCKERFILE);
+        let own = format!("{DOCKERFILE}LABEL repository={}\n", bed.repository);
+        bed.ws.write("Dockerfile", &own);
         bed.ws.write("file", "one\n");
         bed.log_in("AWS", &password());
         bed
@@ -117,9 +118,11 @@ impl Bed {
     /// Removes every image of the repository from the engine.
     pub fn forget_in_engine(&self) {
         for name in [&self.repository, &self.full()] {
-            let ids = output("docker", &["image", "ls", "-q", name]);
-            for id in ids.lines() {
-                output("docker", &["image", "rm", "-f", id]);
+            let format = "{{.Repository}}:{{.Tag}}";
+            let names = output("docker", &["image", "ls", "--format", format, name]);
+            // By name: an image of the same content may be another test's as well.
+            for name in names.lines().filter(|name| !name.contains('<')) {
+                output("docker", &["image", "rm", name]);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The simulated AWS, to be used by hand: prints what to export, and runs until it is ended.
 //!
-//! `cargo run --example aws-simulator -- [--port PORT] [--speed SIMULATED-SECONDS-IN-A-REAL-ONE] [--repository NAME]…`
+//! `cargo run --example aws-simulator -- --speed 20 --service production/app=busybox:1 --repository app`
 
 #[path = "mod.rs"]
 mod aws;
@@ -10,13 +10,20 @@ use std::process::ExitCode;
 use std::thread;
 
 use aws::Aws;
+use aws::seed::Seed;
 
-const USAGE: &str = "usage: aws-simulator [--port PORT] [--speed NUMBER] [--repository NAME]...";
+const USAGE: &str = "\
+usage: aws-simulator [OPTION VALUE]...
+  --port PORT                     where it listens on 127.0.0.1; otherwise where there is room
+  --speed NUMBER                  simulated seconds in a real one (1)
+  --repository NAME               a repository of ECR that is there already
+  --service CLUSTER/NAME=IMAGE    a service of two tasks that has been running for an hour";
 
 struct Options {
     port: u16,
     speed: f64,
     repositories: Vec<String>,
+    services: Vec<Seed>,
 }
 
 fn options(args: &[String]) -> Option<Options> {
@@ -24,6 +31,7 @@ fn options(args: &[String]) -> Option<Options> {
         port: 0,
         speed: 1.0,
         repositories: Vec::new(),
+        services: Vec::new(),
     };
     for pair in args.chunks(2) {
         let value = pair.get(1)?;
@@ -31,10 +39,17 @@ fn options(args: &[String]) -> Option<Options> {
             "--port" => options.port = value.parse().ok()?,
             "--speed" => options.speed = value.parse().ok()?,
             "--repository" => options.repositories.push(value.clone()),
+            "--service" => options.services.push(seed(value)?),
             _ => return None,
         }
     }
     Some(options)
+}
+
+fn seed(text: &str) -> Option<Seed> {
+    let (service, image) = text.split_once('=')?;
+    let (cluster, name) = service.split_once('/')?;
+    Some(Seed::new(cluster, name, image))
 }
 
 fn main() -> ExitCode {
@@ -47,6 +62,9 @@ fn main() -> ExitCode {
     aws.speed(options.speed);
     for name in &options.repositories {
         aws.ecr(|ecr| ecr.create(name).name.clone());
+    }
+    for service in &options.services {
+        aws.seed(service);
     }
     for (name, value) in aws.env() {
         println!("export {name}={value}");

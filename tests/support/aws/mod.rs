@@ -2,16 +2,31 @@
 //! Logs, and what of Secrets Manager, SSM and IAM a deploy asks for. Its answers keep to the shapes and the meaning
 //! of the real service. Tests set up what exists, look at it, read which calls came in, and say what goes wrong.
 //! Knows nothing of who asks.
+//!
+//! A test file says `#[path = "support/aws/mod.rs"] mod aws;`, and then
+//!
+//! ```ignore
+//! let aws = Aws::start();
+//! aws.seed(&Seed::new("production", "app", "busybox:1"));
+//! aws.ecs(|ecs| ecs.revision_behaves("app:2", Behavior::exits(3).says(&["no database"])));
+//! aws.inject(Fault::new("ecs:Describe*", What::Throttle).every(3));
+//! // … a forge with aws.env() …
+//! assert_eq!(aws.calls_of("ecs:UpdateService").len(), 1);
+//! ```
 
 #![allow(dead_code)] // Every test file uses a part of it.
 
 pub mod backing;
 pub mod clock;
 pub mod ecr;
+pub mod ecs;
 pub mod faults;
 pub mod http;
 pub mod ids;
+pub mod kept;
+pub mod logs;
 mod registry;
+pub mod seed;
 pub mod sts;
 pub mod wire;
 pub mod world;
@@ -22,10 +37,14 @@ use std::time::Duration;
 
 use clock::Time;
 use ecr::Ecr;
+use ecs::Ecs;
 use faults::Fault;
 use http::{Reply, Server};
+use seed::Seed;
+use serde_json::Value;
 use sts::Identity;
-use world::{Place, Seen, World};
+use wire::Done;
+use world::{Place, Region, Seen, World};
 
 pub const ACCOUNT: &str = "123456789012";
 pub const REGION: &str = "us-east-1";
@@ -97,9 +116,28 @@ impl Aws {
         act(&mut world)
     }
 
-    /// The ECR of the account and region that [`Aws::env`] leads to.
+    /// The services of the account and region that [`Aws::env`] leads to.
+    pub fn region<T>(&self, act: impl FnOnce(&mut Region) -> T) -> T {
+        self.world(|world| act(world.region(&Place::home())))
+    }
+
     pub fn ecr<T>(&self, act: impl FnOnce(&mut Ecr) -> T) -> T {
-        self.world(|world| act(&mut world.region(&Place::new(ACCOUNT, REGION)).ecr))
+        self.region(|region| act(&mut region.ecr))
+    }
+
+    pub fn ecs<T>(&self, act: impl FnOnce(&mut Ecs) -> T) -> T {
+        self.region(|region| act(&mut region.ecs))
+    }
+
+    /// Somebody else calls ECS: no call is recorded, no fault strikes.
+    pub fn acts(&self, operation: &str, input: &Value) -> Done {
+        self.world(|world| world.acts(operation, input))
+    }
+
+    /// What there is, or was done, before the test begins. See [`seed`].
+    pub fn seed(&self, seed: &Seed) {
+        let now = self.now();
+        self.region(|region| seed::plant(region, seed, now));
     }
 
     // Time.
@@ -116,6 +154,11 @@ impl Aws {
     /// Moves the simulated time on.
     pub fn pass(&self, duration: Duration) {
         self.world(|world| world.clock.pass(duration));
+    }
+
+    /// Sets its clock apart from the machine's, by seconds. Before anything happens: nothing lives through a jump.
+    pub fn skew(&self, seconds: f64) {
+        self.world(|world| world.clock.skew(seconds));
     }
 
     // What goes wrong.

@@ -9,10 +9,14 @@ use serde_json::Value;
 use super::backing::Backing;
 use super::clock::{Clock, Time};
 use super::ecr::{self, Ecr, Token};
+use super::ecs::{Around, Ecs};
 use super::faults::{self, Fault};
 use super::http::{Answer, Head, Incoming, Reply};
+use super::kept::{self, Kept};
+use super::logs::{self, Logs};
 use super::sts::{self, Identity};
 use super::wire::{Call, Done, Failure};
+use super::{ACCOUNT, REGION};
 
 /// Where resources are: nobody sees those of another account or region.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +31,11 @@ impl Place {
         Self { account, region }
     }
 
+    /// Where callers are who use [`super::Aws::env`].
+    pub fn home() -> Self {
+        Self::new(ACCOUNT, REGION)
+    }
+
     /// `arn:aws:ecs:REGION:ACCOUNT:RESOURCE`
     pub fn arn(&self, service: &str, resource: &str) -> String {
         format!(
@@ -39,13 +48,49 @@ impl Place {
 /// The services of one place.
 pub struct Region {
     pub ecr: Ecr,
+    pub ecs: Ecs,
+    pub logs: Logs,
+    pub kept: Kept,
 }
 
 impl Region {
     fn new(place: &Place, host: &str) -> Self {
         Self {
             ecr: Ecr::new(place.clone(), host),
+            ecs: Ecs::new(place.clone()),
+            logs: Logs::new(place.clone()),
+            kept: Kept::new(place.clone()),
         }
+    }
+
+    /// ECS, and what it looks at.
+    fn apart(&mut self, now: Time) -> (&mut Ecs, Around<'_>) {
+        let Self {
+            ecr,
+            ecs,
+            logs,
+            kept,
+        } = self;
+        (
+            ecs,
+            Around {
+                ecr,
+                logs,
+                kept,
+                now,
+            },
+        )
+    }
+
+    pub fn advance(&mut self, now: Time) {
+        let (ecs, mut around) = self.apart(now);
+        ecs.advance(&mut around);
+    }
+
+    /// Lets ECS do something at some time.
+    pub fn act(&mut self, operation: &str, input: &Value, now: Time) -> Done {
+        let (ecs, mut around) = self.apart(now);
+        ecs.answer(operation, input, &mut around)
     }
 }
 
@@ -104,11 +149,19 @@ impl World {
         self.clock.now()
     }
 
-    /// The services of a place, which is there once it is asked for.
+    /// The services of a place as they are now; it is there once it is asked for.
     pub fn region(&mut self, place: &Place) -> &mut Region {
-        let host = &self.host;
+        let (now, host) = (self.clock.now(), &self.host);
         let region = || Region::new(place, host);
-        self.regions.entry(place.clone()).or_insert_with(region)
+        let region = self.regions.entry(place.clone()).or_insert_with(region);
+        region.advance(now);
+        region
+    }
+
+    /// Somebody else calls ECS at home: no call is recorded, no fault strikes.
+    pub fn acts(&mut self, operation: &str, input: &Value) -> Done {
+        let now = self.now();
+        self.region(&Place::home()).act(operation, input, now)
     }
 
     pub fn record(&mut self, call: &Call) {
@@ -181,6 +234,14 @@ impl World {
         let place = Place::new(&caller.account, call.region.as_deref().unwrap_or_default());
         match &*call.service {
             "ecr" => ecr::answer(self, &place, call),
+            "ecs" => self.region(&place).act(&call.operation, &call.input, now),
+            "logs" => logs::answer(
+                &mut self.region(&place).logs,
+                &call.operation,
+                &call.input,
+                now,
+            ),
+            "secretsmanager" | "ssm" | "iam" => kept::answer(&self.region(&place).kept, call, now),
             other => Err(Failure::new("UnknownOperationException", other)),
         }
     }

@@ -199,8 +199,10 @@ fn describe(ecr: &mut Ecr, input: &Value) -> Done {
     let mut found: Vec<&Image> = Vec::new();
     for id in ids {
         let image = find(repository, id).map_err(|_| {
+            let text = |name: &str| id[name].as_str().unwrap_or("null");
+            let (digest, tag) = (text("imageDigest"), text("imageTag"));
             let message = format!(
-                "The image with imageId {id} does not exist within the repository with name '{}' in the registry \
+                "The image with imageId {{imageDigest:'{digest}', imageTag:'{tag}'}} does not exist within the repository with name '{}' in the registry \
                  with id '{account}'",
                 repository.name
             );

@@ -89,6 +89,29 @@ impl Ecr {
         found.map(|image| image.digest.clone()).ok_or_else(missing)
     }
 
+    /// Whether an image's name leads here, under this host or as the real registry is called.
+    pub fn is_ours(&self, image: &str) -> bool {
+        let host = image.split('/').next().unwrap_or_default();
+        host == self.host || host.contains(".dkr.ecr.")
+    }
+
+    /// What an image's name stands for now. Images of other registries are always there.
+    pub fn digest_of(&self, image: &str) -> Option<String> {
+        if self.is_ours(image) {
+            return self.resolve(image).ok();
+        }
+        let said = image.split_once('@').map(|(_, digest)| digest.to_owned());
+        Some(said.unwrap_or_else(|| digest(image.as_bytes())))
+    }
+
+    /// Whether an image that was resolved once is there still.
+    pub fn holds(&self, image: &str, digest: &str) -> bool {
+        let name = image.split_once('/').map_or(image, |(_, name)| name);
+        let name = name.split(['@', ':']).next().unwrap_or_default();
+        let repository = self.repositories.get(name);
+        repository.is_some_and(|repository| repository.images.contains_key(digest))
+    }
+
     /// # Errors
     /// There is no such repository.
     pub fn repository(&mut self, name: &str) -> Result<&mut Repository, Failure> {
