@@ -1,12 +1,39 @@
-//! One GET and its answer, over any stream: enough for a readiness probe and for one question to the
-//! Docker engine. No redirects, no TLS, no chunked bodies.
+//! HTTP at its two sizes: one GET and its answer over any stream (no redirects, no TLS, no chunked bodies:
+//! enough for a readiness probe and for a question to the Docker engine), and [`agent`], a whole client
+//! for everybody else.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::time::Duration;
+
+use ureq::config::RedirectAuthHeaders;
+use ureq::tls::{RootCerts, TlsConfig};
 
 /// Most that is read of a body, in bytes.
 const MAX_BODY: u64 = 16 << 20;
 /// Most that is read of a status line, in bytes.
 const MAX_STATUS_LINE: u64 = 4096;
+
+/// For a connection, and for the search of an address.
+const CONNECT: Duration = Duration::from_secs(10);
+/// For a whole request, from the search of an address to the end of the answer.
+const WHOLE: Duration = Duration::from_secs(60);
+
+/// A client: trusts what the machine trusts, goes through the proxies that the environment names, never waits
+/// without a limit, and follows redirects without taking `Authorization` to another host. A status is an
+/// answer, not an error.
+pub fn agent() -> ureq::Agent {
+    let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier);
+    ureq::Agent::config_builder()
+        .tls_config(tls.build())
+        .user_agent(concat!("forge/", env!("CARGO_PKG_VERSION")))
+        .http_status_as_error(false)
+        .redirect_auth_headers(RedirectAuthHeaders::SameHost)
+        .timeout_resolve(Some(CONNECT))
+        .timeout_connect(Some(CONNECT))
+        .timeout_global(Some(WHOLE))
+        .build()
+        .new_agent()
+}
 
 /// The status of a GET; the rest of the answer is left unread.
 pub fn status(stream: &mut (impl Read + Write), host: &str, path: &str) -> io::Result<u16> {
@@ -20,16 +47,41 @@ pub fn status(stream: &mut (impl Read + Write), host: &str, path: &str) -> io::R
 
 /// Status and body of a GET, the latter up to 16 MiB.
 pub fn get(stream: &mut (impl Read + Write), host: &str, path: &str) -> io::Result<(u16, Vec<u8>)> {
+    let (head, body) = answer(stream, host, path)?;
+    Ok((parse_status(&head)?, body))
+}
+
+/// One header of the answer to a GET, if it has it.
+pub fn header(
+    stream: &mut (impl Read + Write),
+    host: &str,
+    path: &str,
+    name: &str,
+) -> io::Result<Option<String>> {
+    let (head, _) = answer(stream, host, path)?;
+    parse_status(&head)?;
+    let head = String::from_utf8_lossy(&head);
+    let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+    let found = fields.find(|(field, _)| field.eq_ignore_ascii_case(name));
+    Ok(found.map(|(_, value)| value.trim().to_owned()))
+}
+
+/// Head and body of the answer to a GET.
+fn answer(
+    stream: &mut (impl Read + Write),
+    host: &str,
+    path: &str,
+) -> io::Result<(Vec<u8>, Vec<u8>)> {
     // 1.0: the body ends where the connection does, and is never chunked.
     request(stream, "1.0", host, path)?;
-    let mut answer = Vec::new();
-    stream.take(MAX_BODY).read_to_end(&mut answer)?;
-    let end = answer
+    let mut head = Vec::new();
+    stream.take(MAX_BODY).read_to_end(&mut head)?;
+    let end = head
         .windows(4)
         .position(|window| window == b"\r\n\r\n")
         .ok_or_else(not_http)?;
-    let status = parse_status(&answer)?;
-    Ok((status, answer.split_off(end + 4)))
+    let body = head.split_off(end + 4);
+    Ok((head, body))
 }
 
 fn request(stream: &mut impl Write, version: &str, host: &str, path: &str) -> io::Result<()> {
@@ -86,6 +138,14 @@ mod tests {
         let answer = get(&mut stream, "docker", "/x").unwrap();
         assert_eq!(answer, (404, b"body".to_vec()));
         assert!(stream.1.starts_with(b"GET /x HTTP/1.0\r\nHost: docker\r\n"));
+    }
+
+    #[test]
+    fn a_header_is_found_by_its_name_and_not_in_the_body() {
+        let answer = b"HTTP/1.0 200 OK\r\nA: b\r\nbuilder-version:  2 \r\n\r\nC: d";
+        let header = |name| header(&mut fake(answer), "docker", "/x", name).unwrap();
+        assert_eq!(header("Builder-Version").as_deref(), Some("2"));
+        assert_eq!(header("C"), None);
     }
 
     #[test]

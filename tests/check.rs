@@ -36,7 +36,7 @@ fn advice_points_into_the_dockerfile_and_changes_no_exit_code() {
     );
     assert!(!text.contains(".env"), "{text}");
     write(".dockerignore", "*.log\n");
-    assert!(check().1.contains(".env goes into the build"));
+    assert!(check().1.contains(".env isn't in .dockerignore"));
     fs::remove_file(dir.path().join("Dockerfile")).expect("removed");
     assert!(check().1.contains("Dockerfile can't be read"));
 }

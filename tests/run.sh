@@ -71,7 +71,7 @@ engine_before=$(engine)
 trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
-settings=$(bash tests/setup.sh up) || exit 1
+settings=$(bash tests/setup.sh registry) || exit 1
 eval "$settings"
 
 # In a process group of its own, so that all of it ends when this ends early.

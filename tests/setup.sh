@@ -103,6 +103,19 @@ programs() {
     fi
 }
 
+# --- schemas -----------------------------------------------------------------------------------------------------
+
+# Knows what a workflow file of GitHub's may hold.
+install_check_jsonschema() {
+    rm -rf "$bed/check-jsonschema" && python3 -m venv "$bed/check-jsonschema" &&
+        "$bed/check-jsonschema/bin/pip" install -q --disable-pip-version-check 'check-jsonschema>=0.31'
+}
+
+schemas() {
+    "$bed/check-jsonschema/bin/check-jsonschema" --version >/dev/null 2>&1 ||
+        step 'check-jsonschema' install_check_jsonschema
+}
+
 # --- engine -----------------------------------------------------------------------------------------------------
 
 # is_running PIDFILE NAME: the process that we started is still that one, and more than a name that nobody has waited for.
@@ -262,6 +275,7 @@ stop() {
 
 up() {
     programs
+    schemas
     engine
     small_images
 }

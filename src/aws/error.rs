@@ -72,7 +72,7 @@ impl AwsError {
 
     pub(super) fn no_credentials(message: impl Into<String>, place: &Place) -> AwsError {
         AwsError::new(AwsErrorKind::NoCredentials, message)
-            .with_help(login_help(place.profile.as_deref()))
+            .with_help(login_help(profile(place).as_deref()))
     }
 
     /// Finding credentials failed.
@@ -89,7 +89,7 @@ impl AwsError {
             return denied;
         }
         let message = match error {
-            CredentialsError::CredentialsNotLoaded(_) => match &place.profile {
+            CredentialsError::CredentialsNotLoaded(_) => match profile(place) {
                 Some(profile) => format!("no AWS credentials: profile \"{profile}\" has none"),
                 None => "no AWS credentials were found".to_owned(),
             },
@@ -214,6 +214,15 @@ fn kind_help(kind: AwsErrorKind) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// Whose credentials were looked for.
+fn profile(place: &Place) -> Option<String> {
+    let named = place
+        .profile
+        .clone()
+        .or_else(|| env::var("AWS_PROFILE").ok());
+    named.filter(|name| !name.is_empty())
 }
 
 fn login_help(profile: Option<&str>) -> String {

@@ -6,6 +6,7 @@
 
 mod credentials;
 mod error;
+mod runtime;
 mod wire;
 
 use std::env;
@@ -18,9 +19,9 @@ use aws_config::retry::RetryConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use futures_util::future::{self, Either};
-use tokio::runtime::Runtime;
 
 pub use error::{AwsError, AwsErrorKind};
+use runtime::Waiter;
 
 /// How often a long call looks whether it should end.
 const CANCEL_POLL: Duration = Duration::from_millis(50);
@@ -45,7 +46,7 @@ pub struct Identity {
 
 /// Credentials, a region, and what it takes to call; from any number of threads at once.
 pub struct Aws {
-    runtime: Runtime,
+    waiter: Waiter,
     config: SdkConfig,
     region: String,
     identity: OnceLock<Identity>,
@@ -56,16 +57,13 @@ impl Aws {
     /// (OIDC), container and instance roles, in the SDK's order. Without credentials this fails within
     /// seconds, and nothing else can be called. `AWS_ENDPOINT_URL` and its relatives are honoured.
     pub fn connect(place: &Place) -> Result<Aws, AwsError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
+        let waiter = Waiter::new()
             .map_err(|error| AwsError::other(format!("can't start the AWS client: {error}")))?;
-        let config = runtime.block_on(load(place))?;
-        let region = config.region().map(|region| region.as_ref().to_owned());
+        let (config, region) = waiter.wait(load(place))?;
         Ok(Aws {
-            runtime,
-            region: region.ok_or_else(AwsError::no_region)?,
+            waiter,
             config,
+            region,
             identity: OnceLock::new(),
         })
     }
@@ -110,7 +108,7 @@ impl Aws {
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        let done = self.runtime.block_on(work);
+        let done = self.waiter.wait(work);
         done.map_err(|error| AwsError::of_call(operation, error))
     }
 
@@ -131,15 +129,15 @@ impl Aws {
             }
         };
         let (work, watch) = (pin!(work), pin!(watch));
-        match self.runtime.block_on(future::select(work, watch)) {
+        match self.waiter.wait(future::select(work, watch)) {
             Either::Left((done, _)) => done.map_err(|error| AwsError::of_call(operation, error)),
             Either::Right(_) => Err(AwsError::cancelled(operation)),
         }
     }
 }
 
-/// Everything but the identity, with credentials in hand.
-async fn load(place: &Place) -> Result<SdkConfig, AwsError> {
+/// The configuration, with credentials in hand, and its region.
+async fn load(place: &Place) -> Result<(SdkConfig, String), AwsError> {
     let http = wire::client();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http.clone())
@@ -154,9 +152,9 @@ async fn load(place: &Place) -> Result<SdkConfig, AwsError> {
         loader = loader.profile_name(profile);
     }
     let config = loader.load().await;
-    if config.region().is_none() {
-        return Err(AwsError::no_region());
-    }
+    let region = config.region().ok_or_else(AwsError::no_region)?;
+    let region = region.as_ref().to_owned();
     let user = ["GITHUB_ACTOR", "USER"].map(|name| env::var(name).ok());
-    credentials::add(config, place, user.into_iter().flatten().next(), http).await
+    let user = user.into_iter().flatten().next();
+    Ok((credentials::add(config, place, user, http).await?, region))
 }

@@ -74,7 +74,8 @@ impl Claims {
         path.ends_with(".toml") && self.pipeline_files.contains(path)
     }
 
-    fn owner(&self, path: &str) -> Option<TargetId> {
+    /// The target that makes a path, or a directory that it lies in.
+    pub fn owner(&self, path: &str) -> Option<TargetId> {
         let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
         let literal = parents
             .chain([path])
@@ -176,7 +177,7 @@ pub struct File {
     /// Where it is, relative to the workspace.
     pub path: String,
     /// The link's path and the rest, where it was reached through a link.
-    alias: Option<String>,
+    pub alias: Option<String>,
     pub stat: Stat,
 }
 
@@ -426,6 +427,58 @@ impl Finder<'_> {
             .cache_dir
             .is_some_and(|cache| is_within(&inside, cache)))
         .then_some(inside)
+    }
+
+    /// What is below a directory, git-ignored or not, but for what is left out; links aren't followed.
+    ///
+    /// `leaves_out` is asked of each path with whether it is a directory; of a directory that is left out nothing is looked at.
+    ///
+    /// # Errors
+    /// A name that isn't UTF-8, an unreadable directory.
+    pub fn below(
+        &self,
+        directory: &str,
+        leaves_out: &dyn Fn(&str, bool) -> bool,
+    ) -> Result<Inputs, InputError> {
+        let mut inputs = Inputs::default();
+        let full = self.root.join(directory);
+        let mut walk = WalkDir::new(full)
+            .min_depth(1)
+            .sort_by_file_name()
+            .into_iter();
+        while let Some(entry) = walk.next() {
+            let entry = entry.map_err(io::Error::from)?;
+            let inside = entry.path().strip_prefix(self.root).unwrap_or(entry.path());
+            let path = inside
+                .to_str()
+                .ok_or_else(|| InputError::Name(inside.display().to_string()))?;
+            if entry.file_type().is_dir() {
+                if self.cache_dir == Some(path) || leaves_out(path, true) {
+                    walk.skip_current_dir();
+                }
+                continue;
+            }
+            if leaves_out(path, false) {
+                continue;
+            }
+            let stat = Stat::from(&entry.metadata().map_err(io::Error::from)?);
+            match stat.kind() {
+                Kind::File => inputs.files.push(File {
+                    path: path.into(),
+                    alias: None,
+                    stat,
+                }),
+                Kind::Link => {
+                    let to = fs::read_link(entry.path())?;
+                    let to = to.to_str().ok_or_else(|| InputError::Name(path.into()))?;
+                    inputs.links.push((path.to_owned(), to.to_owned(), stat));
+                }
+                Kind::Directory | Kind::Other => {}
+            }
+        }
+        inputs.files.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+        inputs.links.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        Ok(inputs)
     }
 
     /// Files and links below a directory, git-ignored or not; links aren't followed.

@@ -27,10 +27,11 @@ pub enum Section {
     Upstream = 7,
     Service = 8,
     Output = 9,
+    Image = 10,
 }
 
 impl Section {
-    const ALL: [Section; 10] = [
+    const ALL: [Section; 11] = [
         Section::Format,
         Section::Platform,
         Section::Target,
@@ -41,6 +42,7 @@ impl Section {
         Section::Upstream,
         Section::Service,
         Section::Output,
+        Section::Image,
     ];
 
     /// What people call it.
@@ -56,6 +58,7 @@ impl Section {
             Section::Upstream => "needed outputs",
             Section::Service => "service",
             Section::Output => "declared output",
+            Section::Image => "image",
         }
     }
 }
@@ -237,7 +240,9 @@ impl Change {
             Section::Input => self.name.clone(),
             Section::Upstream => format!("outputs of {}", self.name),
             Section::Tool => format!("version of {}", self.name),
-            Section::Target | Section::Platform | Section::Format => self.name.clone(),
+            Section::Target | Section::Platform | Section::Format | Section::Image => {
+                self.name.clone()
+            }
             section => format!("{} {}", section.name(), self.name),
         };
         match (&self.before, &self.after) {

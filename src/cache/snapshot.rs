@@ -23,7 +23,7 @@ use super::manifest::Manifest;
 use super::stat::Stat;
 use super::store::State;
 
-const MAGIC: &[u8; 16] = b"forge snapshot 4";
+const MAGIC: &[u8; 16] = b"forge snapshot 6";
 const NAME: &str = "snapshot";
 const OUTDATED: &str = "snapshot.outdated";
 /// Magic, the header's checksum, the header's length.
@@ -335,6 +335,7 @@ mod tests {
             preimage: manifest,
             duration_ms: 1,
             foreign: false,
+            image: None,
         }
     }
 

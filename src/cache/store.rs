@@ -54,6 +54,23 @@ pub struct State {
     pub duration_ms: u64,
     /// Its output directories held files before forge first ran it: results may depend on them and aren't stored.
     pub foreign: bool,
+    /// What an image target left: it lies in an engine or a registry, where others may remove it.
+    pub image: Option<Image>,
+}
+
+/// An image, and where it was when its target succeeded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// What names exactly this image: `registry/repository@sha256:…`, or `repository:forge-KEY` in the engine.
+    pub reference: String,
+    /// `sha256:…`: of the manifest in the registry, or the engine's id where it wasn't pushed.
+    pub digest: String,
+    /// Without the registry.
+    pub repository: String,
+    /// Those it was given.
+    pub tags: Vec<String>,
+    /// It lies in a registry; else in the engine.
+    pub pushed: bool,
 }
 
 /// What names blobs.

@@ -133,6 +133,10 @@ pub enum Command {
     History(super::history::Args),
     /// Figures: success rate, durations, flakiness
     Stats(super::stats::Args),
+    /// Print a CI service's workflow file that calls forge
+    Ci(super::ci::Args),
+    /// Send a test message through a notifier
+    Notify(super::notify::Args),
     /// Print the JSON schema of the pipeline file
     Schema,
     /// Print a script that completes commands, options and targets

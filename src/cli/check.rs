@@ -12,7 +12,7 @@ use crate::image::dockerfile::Dockerfile;
 use crate::image::dockerignore::Dockerignore;
 use crate::image::practice::{Surroundings, advise};
 use crate::pipeline::Problem;
-use crate::pipeline::model::{FileId, Image, Kind, SourceFile, Span, Target, Workspace};
+use crate::pipeline::model::{FileId, Kind, SourceFile, Span, Target, Workspace};
 use crate::pipeline::problem::Sources;
 use crate::report::style::count;
 
@@ -87,7 +87,8 @@ fn on_image(ws: &Workspace, target: &Target) -> Vec<Problem> {
             "check `build-target`".into(),
         )];
     };
-    let ignore = ignore_file(&ws.root, image);
+    let ignore = Dockerignore::of(&ws.root, &image.context, &image.dockerfile);
+    let ignore = ignore.ok().flatten();
     let names = names_in(&ws.root.join(&image.context));
     let around = Surroundings {
         ignore: ignore.as_ref(),
@@ -124,16 +125,6 @@ fn line_range(text: &str, line: usize) -> Range<usize> {
         .sum::<usize>();
     let length = text[start..].lines().next().map_or(0, str::len);
     start..start + length
-}
-
-/// The Dockerfile's own ignore file, else the context's, as BuildKit has it.
-fn ignore_file(root: &Path, image: &Image) -> Option<Dockerignore> {
-    let own = root.join(format!("{}.dockerignore", image.dockerfile));
-    let general = root.join(&image.context).join(".dockerignore");
-    let text = fs::read_to_string(own)
-        .or_else(|_| fs::read_to_string(general))
-        .ok()?;
-    Some(Dockerignore::new(&text))
 }
 
 fn names_in(directory: &Path) -> Vec<String> {

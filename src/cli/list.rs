@@ -4,8 +4,12 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use crate::pipeline::model::{Target, TargetId, Workspace};
+use crate::engine::event::Image;
+use crate::pipeline::model::{Kind, Target, TargetId, Workspace};
 use crate::report::style::{Paint, printable};
+
+/// The image that a target, by its address, last left. Not asked for others than image targets.
+pub type Images<'a> = &'a dyn Fn(&str) -> Option<Image>;
 
 /// Prints the targets in the order in which they are written.
 ///
@@ -14,14 +18,14 @@ use crate::report::style::{Paint, printable};
 pub fn run(
     ws: &Workspace,
     chosen: &[TargetId],
-    as_json: bool,
+    json: Option<Images>,
     paint: Paint,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    if as_json {
+    if let Some(images) = json {
         let all: Vec<Value> = chosen
             .iter()
-            .map(|id| describe(ws, ws.target(*id)))
+            .map(|id| describe(ws, ws.target(*id), images))
             .collect();
         return writeln!(out, "{}", serde_json::to_string_pretty(&all)?);
     }
@@ -99,10 +103,12 @@ fn summary(ws: &Workspace, target: &Target) -> String {
     }
 }
 
-fn describe(ws: &Workspace, target: &Target) -> Value {
+fn describe(ws: &Workspace, target: &Target, images: Images) -> Value {
+    let is_image = matches!(target.kind, Kind::Image(_));
+    let image = is_image.then(|| images(&target.address)).flatten();
     let project = ws.project(target.project);
     let address = |id: TargetId| ws.target(id).address.to_string();
-    json!({
+    let mut value = json!({
         "target": &*target.address,
         "project": project.name,
         "dir": project.dir,
@@ -114,5 +120,9 @@ fn describe(ws: &Workspace, target: &Target) -> Value {
         "cache": target.cache,
         "default": project.default.contains(&target.id),
         "file": ws.file(target.span.file).name,
-    })
+    });
+    if let Some(image) = image {
+        value["image"] = crate::report::json::image(&image);
+    }
+    value
 }

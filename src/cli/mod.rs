@@ -4,6 +4,7 @@ pub mod args;
 mod cache;
 mod cancel;
 mod check;
+pub mod ci;
 mod clean;
 mod complete;
 mod completions;
@@ -13,6 +14,7 @@ pub mod graph;
 pub mod history;
 pub mod init;
 mod list;
+pub mod notify;
 mod run;
 pub mod schema;
 mod since;
@@ -66,7 +68,20 @@ fn command(cli: Cli) -> Result<u8, Ended> {
         Command::List(selection) => {
             let place = context.load()?;
             let chosen = everything_or(&context, &place, &selection.targets)?;
-            list::run(&place.workspace, &chosen, json, context.paint(), &mut out).map(|()| 0)
+            let reading = std::cell::OnceCell::new();
+            let image = |address: &str| {
+                let session = reading.get_or_init(|| context.reading(&place));
+                session.state(address)?.image
+            };
+            let images = &image as &dyn Fn(&str) -> _;
+            list::run(
+                &place.workspace,
+                &chosen,
+                json.then_some(images),
+                context.paint(),
+                &mut out,
+            )
+            .map(|()| 0)
         }
         Command::Why(selection) => {
             let place = context.load()?;
@@ -119,6 +134,8 @@ fn command(cli: Cli) -> Result<u8, Ended> {
                 jiff::Timestamp::now(),
             )
         }
+        Command::Ci(args) => return ci::run(&context, &args, &mut out),
+        Command::Notify(args) => return notify::run(&context, &args, &mut out),
         Command::Doctor(args) => return doctor(&context, &args, &mut out),
         Command::Cancel(args) => match args.environment {
             Some(environment) => {

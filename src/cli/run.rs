@@ -15,6 +15,7 @@ use crate::report::{Chain, reporter};
 
 use super::args::Words;
 use super::context::{Context, Ended, Place, say};
+use super::notify::run_and_tell;
 use super::since;
 
 /// Runs targets; the exit code.
@@ -86,7 +87,7 @@ pub fn run_in(context: &Context, place: &Place, words: &Words) -> Result<u8, End
     match prepare(context, place, words, None)? {
         Some((session, plan)) => {
             let mut screen = reporter(context.report_options());
-            let code = execute(&session, &plan, &mut *screen);
+            let code = run_and_tell(&session, &plan, &mut *screen);
             drop(screen);
             if !session.options.dry_run {
                 // The process is about to end: giving back memory piece by piece would only take time.
@@ -140,6 +141,7 @@ pub fn prepare(
         dry_run: options.dry_run,
         force: options.force,
         no_cache: options.no_cache,
+        no_push: options.no_push,
         logs: options.verbose > 0,
         named: named.clone(),
         args: words.args.clone(),

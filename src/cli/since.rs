@@ -72,7 +72,8 @@ fn merge_base(root: &Path) -> Result<String, Ended> {
     Ok(base.trim_end().to_owned())
 }
 
-fn default_branch(root: &Path) -> Option<String> {
+/// The branch that changes end up in, as git names it here: `origin/main`.
+pub fn default_branch(root: &Path) -> Option<String> {
     if let Ok(name) = git(
         root,
         &["symbolic-ref", "-q", "--short", "refs/remotes/origin/HEAD"],

@@ -42,6 +42,14 @@ impl EngineError {
         }
     }
 
+    /// The connection ended in the middle of an answer.
+    fn broken(error: &(dyn std::error::Error + 'static)) -> EngineError {
+        EngineError {
+            help: Some("see whether it still runs: `docker version`".into()),
+            ..EngineError::other(format!("the Docker engine went away: {}", root(error)))
+        }
+    }
+
     pub(super) fn cancelled() -> EngineError {
         EngineError {
             kind: Kind::Cancelled,
@@ -99,9 +107,25 @@ impl From<Error> for EngineError {
             }
             Error::DockerStreamError { error } => EngineError::other(error),
             Error::RequestTimeoutError => EngineError::other("the engine didn't answer in time"),
+            Error::HyperLegacyError { err } if err.is_connect() => EngineError::absent(
+                format!("no Docker engine answers any more: {}", root(&err)),
+                "see whether it still runs: `docker version`",
+            ),
+            Error::HyperLegacyError { err } => EngineError::broken(&err),
+            Error::HyperResponseError { err } => EngineError::broken(&err),
+            Error::IOError { err } => EngineError::broken(&err),
             error => EngineError::other(error.to_string()),
         }
     }
+}
+
+/// The innermost reason.
+fn root(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
 }
 
 impl fmt::Display for EngineError {

@@ -1,4 +1,4 @@
-//! The engine's socket without bollard: whether somebody is behind it, and one plain question.
+//! The engine's socket without bollard: whether somebody is behind it, and plain questions.
 
 use std::env;
 use std::io;
@@ -6,28 +6,65 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::{EngineError, endpoint};
 use crate::http;
 
-/// The id of a local image, which changes with every byte of it; `None` when the engine has no such
-/// image. One plain request on the engine's socket, because runs that do nothing ask this too.
+/// For one plain question.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// What one question says of a local image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalImage {
+    /// `sha256:…`, which changes with every byte of the image.
+    pub id: String,
+    /// `repository@sha256:…` for every registry that it was pulled from or pushed to.
+    pub repo_digests: Vec<String>,
+}
+
+/// The id of a local image; `None` when the engine has no such image.
 pub fn image_digest(reference: &str) -> Result<Option<String>, EngineError> {
+    Ok(local_image(reference)?.map(|image| image.id))
+}
+
+/// A local image; `None` when the engine has no such image. One plain request on the engine's socket, because runs
+/// that do nothing ask this too.
+pub fn local_image(reference: &str) -> Result<Option<LocalImage>, EngineError> {
     let socket = endpoint::find(|name| env::var_os(name))?;
     let mut stream = open(&socket)?;
-    let timeout = Some(Duration::from_secs(10));
+    let timeout = Some(ANSWER_WITHIN);
     stream.set_read_timeout(timeout).map_err(EngineError::io)?;
     let path = format!("/images/{}/json", escape(reference));
     let (status, body) = http::get(&mut stream, "docker", &path).map_err(EngineError::io)?;
-    let body: serde_json::Value = serde_json::from_slice(&body)
+    let body: Value = serde_json::from_slice(&body)
         .map_err(|error| EngineError::other(format!("the engine's answer isn't JSON: {error}")))?;
     let text = |key: &str| Some(body.get(key)?.as_str()?.to_owned());
     match status {
-        200 => Ok(text("Id")),
+        200 => Ok(text("Id").map(|id| LocalImage {
+            id,
+            repo_digests: strings(body.get("RepoDigests")),
+        })),
         404 => Ok(None),
         _ => Err(EngineError::other(
             text("message").unwrap_or_else(|| format!("the engine answered {status}")),
         )),
     }
+}
+
+fn strings(list: Option<&Value>) -> Vec<String> {
+    let items = list.and_then(Value::as_array).into_iter().flatten();
+    items
+        .filter_map(|item| item.as_str().map(str::to_owned))
+        .collect()
+}
+
+/// What the engine says of itself in a header of its answer to a ping.
+pub fn ping_header(socket: &Path, name: &str) -> Result<Option<String>, EngineError> {
+    let mut stream = open(socket)?;
+    let timeout = Some(ANSWER_WITHIN);
+    stream.set_read_timeout(timeout).map_err(EngineError::io)?;
+    http::header(&mut stream, "docker", "/_ping", name).map_err(EngineError::io)
 }
 
 /// Connects to a socket, or says why that can't be done and what to do.

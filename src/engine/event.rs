@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::cache::store::Image;
+
 /// How a target ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -92,6 +94,8 @@ pub struct Finished {
     pub flaky: bool,
     /// Everything it printed, masked: of this run, or of the run that the hit comes from.
     pub log: Arc<[u8]>,
+    /// The image that an image target built, found or tagged.
+    pub image: Option<Image>,
     /// Last lines of the services that it used, when it failed.
     pub service_logs: Vec<(Arc<str>, Arc<[u8]>)>,
     /// Where the target is written, for annotations: file relative to the workspace, line from 1.
@@ -127,6 +131,11 @@ pub enum Event {
     Output {
         target: Arc<str>,
         bytes: Arc<[u8]>,
+    },
+    /// What a running target does now: a build's step, a push.
+    Progress {
+        target: Arc<str>,
+        text: String,
     },
     /// A target waits for another forge that runs the same one.
     Waiting {

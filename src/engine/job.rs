@@ -17,7 +17,7 @@ use crate::cache::digest::Digest;
 use crate::cache::store::{self, Batch, Record, State};
 use crate::exec::process::{self, Exit, Handle, Output, Spec};
 use crate::exec::service::{Endpoint, ServiceError, Services};
-use crate::pipeline::model::{ServiceId, Target, TargetId};
+use crate::pipeline::model::{Kind, ServiceId, Target, TargetId};
 
 use super::environment::Declared;
 use super::event::{Event, Finished, Outcome};
@@ -58,7 +58,7 @@ struct Turn {
 }
 
 /// How a run of the commands ended.
-enum End {
+pub(super) enum End {
     Success,
     Failed(String, Option<i32>),
     Cancelled,
@@ -114,6 +114,9 @@ impl<'a> Job<'a> {
             // That took as long as it took: what was found before says nothing any more.
             self.session.newest_state(&self.target.address);
             look = self.session.look(self.target, None)?;
+            if let Some(state) = &look.fresh {
+                return Ok(self.words.fresh(state, &look));
+            }
         }
         if !self.session.options.force && self.target.cache {
             let state = self.session.newest_state(&self.target.address);
@@ -124,7 +127,7 @@ impl<'a> Job<'a> {
         self.execute(look)
     }
 
-    fn is_cancelled(&self) -> bool {
+    pub(super) fn is_cancelled(&self) -> bool {
         self.cancel().load(Ordering::Relaxed)
     }
 
@@ -137,7 +140,7 @@ impl<'a> Job<'a> {
         }
     }
 
-    fn tell(&self, event: Event) {
+    pub(super) fn tell(&self, event: Event) {
         // Nobody listens only when the run is over.
         let _ = self.shared.events.send(Message::Event(event));
     }
@@ -206,6 +209,7 @@ impl<'a> Job<'a> {
             preimage: record.preimage,
             duration_ms: record.duration_ms,
             foreign: false,
+            image: None,
         };
         let used = Record {
             used: store::now(),
@@ -230,6 +234,9 @@ impl<'a> Job<'a> {
 
     /// Runs the commands and keeps what they made.
     fn execute(&self, mut look: Look) -> Result<Finished, Fault> {
+        if let Kind::Image(image) = &self.target.kind {
+            return self.provide(image, look);
+        }
         let endpoints = match self.start_services() {
             Ok(endpoints) => endpoints,
             Err(Stopped::Cancelled) => {
@@ -284,7 +291,7 @@ impl<'a> Job<'a> {
         self.session.uses_cache(self.target.id) && self.session.store.result(key).is_some()
     }
 
-    fn remember_failure(&self, key: &Digest) {
+    pub(super) fn remember_failure(&self, key: &Digest) {
         if self.session.uses_cache(self.target.id) {
             self.session.store.put(&Batch {
                 failures: vec![(*key, true)],

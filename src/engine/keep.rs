@@ -15,7 +15,7 @@ use crate::cache::digest::Digest;
 use crate::cache::inputs::{File, InputError, Inputs};
 use crate::cache::manifest::Manifest;
 use crate::cache::stat::{Kind as FileKind, Stat};
-use crate::cache::store::{self, Batch, Record, State};
+use crate::cache::store::{self, Batch, Image, Record, State};
 use crate::graph;
 
 use super::event::{Finished, Outcome};
@@ -159,6 +159,7 @@ impl Job<'_> {
             Done {
                 outputs,
                 manifest: Arc::clone(&manifest),
+                image: None,
             },
         );
         let mut finished = self.words.finished(Outcome::Ran, "");
@@ -179,6 +180,7 @@ impl Job<'_> {
                 log,
                 store_it,
                 foreign,
+                image: None,
             },
         );
         Ok(finished)
@@ -214,7 +216,7 @@ impl Job<'_> {
     }
 
     /// What changed since the key was made, and what to do about it.
-    fn moved(&self, look: &Look) -> Result<Option<(String, Option<String>)>, Fault> {
+    pub(super) fn moved(&self, look: &Look) -> Result<Option<(String, Option<String>)>, Fault> {
         let session = self.session;
         let inputs = session.inputs(self.target, None)?;
         if let Some(path) = first_difference(&look.inputs, &inputs) {
@@ -243,7 +245,7 @@ impl Job<'_> {
     }
 
     /// Writes the record; whether the action had failed before under the same key.
-    fn record(&self, look: &Look, manifest: &Arc<Manifest>, kept: Kept) -> bool {
+    pub(super) fn record(&self, look: &Look, manifest: &Arc<Manifest>, kept: Kept) -> bool {
         let session = self.session;
         let address = &self.target.address;
         let blobs = || -> std::io::Result<State> {
@@ -256,6 +258,7 @@ impl Job<'_> {
                 preimage: session.blobs.put(look.preimage.bytes())?,
                 duration_ms: u64::try_from(kept.duration.as_millis()).unwrap_or(u64::MAX),
                 foreign: kept.foreign,
+                image: kept.image.cloned(),
             })
         };
         let state = match blobs() {
@@ -313,12 +316,13 @@ impl Strays {
 }
 
 /// What a success leaves beside its outputs.
-struct Kept<'a> {
-    outputs: Digest,
-    duration: Duration,
-    log: &'a [u8],
-    store_it: bool,
-    foreign: bool,
+pub(super) struct Kept<'a> {
+    pub outputs: Digest,
+    pub duration: Duration,
+    pub log: &'a [u8],
+    pub store_it: bool,
+    pub foreign: bool,
+    pub image: Option<&'a Image>,
 }
 
 /// A path that isn't what it was.

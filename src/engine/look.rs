@@ -3,13 +3,18 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::cache::digest::Digest;
 use crate::cache::inputs::{self, InputError, Inputs};
 use crate::cache::key::{self, Preimage, Section, Value};
+use crate::cache::manifest::Manifest;
 use crate::cache::store::State;
 use crate::cache::walk::Tree;
+use crate::docker::{EngineError, PushError, PushErrorKind};
 use crate::graph;
+use crate::image::context::ContextError;
+use crate::image::registry::{RegistryError, RegistryErrorKind};
 use crate::pipeline::interpolate::Unresolved;
 use crate::pipeline::model::{Kind, Reference, Service, Target, Text};
 
@@ -32,7 +37,7 @@ pub struct Look {
 }
 
 /// Why a target can't even be looked at.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Fault {
     pub message: String,
     pub help: Option<String>,
@@ -69,6 +74,49 @@ impl From<Unresolved> for Fault {
 impl From<InputError> for Fault {
     fn from(error: InputError) -> Self {
         Self::failed(format!("its inputs can't be told: {error}"))
+    }
+}
+
+impl From<EngineError> for Fault {
+    fn from(error: EngineError) -> Self {
+        Self {
+            exit_with: if error.is_absent() { 3 } else { 1 },
+            message: error.message,
+            help: error.help,
+        }
+    }
+}
+
+impl From<RegistryError> for Fault {
+    fn from(error: RegistryError) -> Self {
+        use RegistryErrorKind::{Denied, NoCredentials};
+        let missing = matches!(error.kind, Denied | NoCredentials);
+        Self {
+            message: error.message,
+            help: error.help,
+            exit_with: if missing { 3 } else { 1 },
+        }
+    }
+}
+
+impl From<PushError> for Fault {
+    fn from(error: PushError) -> Self {
+        let missing = error.kind == PushErrorKind::Denied;
+        Self {
+            message: error.message,
+            help: error.help,
+            exit_with: if missing { 3 } else { 1 },
+        }
+    }
+}
+
+impl From<ContextError> for Fault {
+    fn from(error: ContextError) -> Self {
+        Self {
+            message: error.message,
+            help: Some(error.help),
+            exit_with: 1,
+        }
     }
 }
 
@@ -128,13 +176,14 @@ impl Session {
             return Ok(look);
         }
         look.reason = match state {
-            Some(state) if state.key == key => {
-                if self.is_intact(target, &state) {
+            Some(state) if state.key == key => match self.is_as_left(target, &state)? {
+                None => {
                     self.leave_memo(target, &look.inputs, &rest, &state);
                     look.fresh = Some(state);
+                    String::new()
                 }
-                "its outputs changed".into()
-            }
+                Some(reason) => reason,
+            },
             Some(state) => self.difference(&state, &look.preimage),
             None => "never ran here".into(),
         };
@@ -146,6 +195,9 @@ impl Session {
     /// # Errors
     /// An unreadable directory, a name that isn't UTF-8.
     pub fn inputs(&self, target: &Target, tree: Option<&Tree>) -> Result<Inputs, InputError> {
+        if let Kind::Image(image) = &target.kind {
+            return self.context(target, image);
+        }
         let spec = self.spec(target.id);
         match tree {
             Some(tree) => self.finder().find(spec, tree),
@@ -165,12 +217,15 @@ impl Session {
             && !self.is_unfinished(&target.address)
     }
 
-    fn is_intact(&self, target: &Target, state: &State) -> bool {
-        if self.is_unfinished(&target.address) {
-            return false;
+    /// What isn't as the target left it when it was in this state; none where all is.
+    fn is_as_left(&self, target: &Target, state: &State) -> Result<Option<String>, Fault> {
+        if let Kind::Image(image) = &target.kind {
+            return self.misses(target, image, state);
         }
-        self.manifest(&state.manifest)
-            .is_some_and(|manifest| self.place().is_intact(&manifest).unwrap_or(false))
+        let intact = |manifest: Arc<Manifest>| self.place().is_intact(&manifest).unwrap_or(false);
+        let manifest = self.manifest(&state.manifest);
+        let is_intact = !self.is_unfinished(&target.address) && manifest.is_some_and(intact);
+        Ok((!is_intact).then(|| "its outputs changed".into()))
     }
 
     /// What changed since the target last succeeded, in one line.
@@ -232,7 +287,10 @@ impl Session {
         for service in &target.services {
             self.describe_service(self.ws.service(*service), &mut preimage)?;
         }
-        self.describe_needs(target, &mut preimage);
+        match &target.kind {
+            Kind::Image(image) => self.describe_image(target, image, &mut preimage)?,
+            _ => self.describe_needs(target, &mut preimage),
+        }
         Ok(preimage)
     }
 

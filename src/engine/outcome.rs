@@ -55,6 +55,7 @@ impl<'a> Wording<'a> {
             flaky: false,
             log: Arc::default(),
             service_logs: Vec::new(),
+            image: None,
             location: (file.name.as_str().into(), before.matches('\n').count() + 1),
             exit_with: u8::from(outcome == Outcome::Failed),
         }
@@ -68,6 +69,7 @@ impl<'a> Wording<'a> {
                 Done {
                     outputs: state.outputs,
                     manifest,
+                    image: state.image.clone(),
                 },
             );
         }
@@ -80,6 +82,7 @@ impl<'a> Wording<'a> {
                 .unwrap_or_default()
                 .into();
         }
+        finished.image = state.image.clone();
         finished.key = Some(look.key.hex());
         finished.saved = Some(Duration::from_millis(state.duration_ms));
         finished

@@ -234,8 +234,14 @@ fn texts<'a>(session: &'a Session, target: &'a Target) -> Vec<&'a Text> {
         .values()
         .chain(target.env_defaults.values())
         .collect();
-    if let Kind::Command { run } = &target.kind {
-        texts.extend(run);
+    match &target.kind {
+        Kind::Command { run } => texts.extend(run),
+        Kind::Image(image) => {
+            texts.push(&image.repository);
+            texts.extend(image.tags.iter().chain(&image.cache_from));
+            texts.extend(image.build_args.values().chain(image.labels.values()));
+        }
+        Kind::Group | Kind::Deploy(_) => {}
     }
     for service in &target.services {
         let service = session.ws.service(*service);

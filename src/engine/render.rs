@@ -140,8 +140,13 @@ impl Session {
                     .to_owned())
             }
             Reference::WorkspaceDir => Ok(self.ws.root.to_string_lossy().into_owned()),
-            Reference::ImageRef(_) | Reference::ImageDigest(_) => {
-                Err(missing("images aren't built by this version yet"))
+            Reference::ImageRef(id) | Reference::ImageDigest(id) => {
+                let built = self.outputs_of(*id).and_then(|done| done.image);
+                let image = built.ok_or_else(|| missing("the image isn't built yet"))?;
+                Ok(match reference {
+                    Reference::ImageRef(_) => image.reference,
+                    _ => image.digest,
+                })
             }
             Reference::Environment(_) => {
                 Err(missing("it belongs to deployments, which aren't there yet"))

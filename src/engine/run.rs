@@ -165,7 +165,8 @@ impl<'a> Coordinator<'a> {
             let finished = self.words(target).fault(fault);
             return self.finished(number, finished);
         }
-        if self.hands.is_some() {
+        // Whether an image is still there is a question to a registry: that takes a while, and several can be asked at once.
+        if self.hands.is_some() || matches!(target.kind, Kind::Image(_)) {
             return self.scheduler.queue(number);
         }
         match self.look_now(target) {
@@ -506,7 +507,7 @@ fn is_group(target: &Target) -> bool {
 /// Kinds that are declared but not run by this version.
 fn not_there_yet(target: &Target) -> Option<Fault> {
     match target.kind {
-        Kind::Image(_) | Kind::Deploy(_) => Some(Fault {
+        Kind::Deploy(_) => Some(Fault {
             message: format!(
                 "this version of forge can't run {} targets yet",
                 target.kind.name()

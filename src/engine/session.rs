@@ -14,15 +14,17 @@ use crate::cache::inputs::{Claims, Finder, Spec};
 use crate::cache::manifest::Manifest;
 use crate::cache::restore::Place;
 use crate::cache::snapshot::{Known, Memo, Snapshot};
-use crate::cache::store::{Batch, State, Store};
+use crate::cache::store::{Batch, Image, State, Store};
 use crate::cache::upkeep::Upkeep;
 use crate::cache::walk::Walker;
-use crate::docker;
+use crate::docker::{self, Engine};
+use crate::image::registry::Registry;
 use crate::pipeline::model::{ServiceId, TargetId, Workspace};
 
 use super::active;
 use super::environment::Caller;
 use super::git::Git;
+use super::look::Fault;
 use super::render::Plain;
 use super::tools::Tools;
 
@@ -35,6 +37,8 @@ pub struct Options {
     pub dry_run: bool,
     /// Run everything selected, and store it.
     pub force: bool,
+    /// Images stay in the engine.
+    pub no_push: bool,
     /// Look nothing up and store nothing.
     pub no_cache: bool,
     /// Logs of fresh targets are shown: they have to be read.
@@ -51,6 +55,8 @@ pub struct Options {
 pub struct Done {
     pub outputs: Digest,
     pub manifest: Arc<Manifest>,
+    /// Of an image target.
+    pub image: Option<Image>,
 }
 
 /// Everything about one run of forge in one workspace.
@@ -67,7 +73,7 @@ pub struct Session {
     pub blobs: Blobs,
     pub store: Store,
     pub tools: Tools,
-    claims: Claims,
+    pub(super) claims: Claims,
     specs: Vec<OnceLock<Spec>>,
     snapshot: Arc<Snapshot>,
     states: Mutex<BTreeMap<String, State>>,
@@ -75,6 +81,10 @@ pub struct Session {
     manifests: Mutex<HashMap<Digest, Arc<Manifest>>>,
     images: Mutex<BTreeMap<String, String>>,
     asked_images: Mutex<HashMap<String, Option<String>>>,
+    /// What base images are, by reference.
+    pub(super) bases: Mutex<HashMap<String, String>>,
+    pub(super) registry: OnceLock<Result<Box<dyn Registry>, Fault>>,
+    pub(super) engine: OnceLock<Result<Engine, Fault>>,
     done: Mutex<HashMap<TargetId, Done>>,
     /// Targets whose last run left no record: what lies in their outputs is in question.
     unfinished: HashSet<String>,
@@ -122,6 +132,9 @@ impl Session {
             images: Mutex::new(known.images),
             snapshot,
             asked_images: Mutex::default(),
+            bases: Mutex::default(),
+            registry: OnceLock::new(),
+            engine: OnceLock::new(),
             done: Mutex::default(),
             unfinished: unfinished(&cache_dir),
             changed: Mutex::new(false),
@@ -242,6 +255,7 @@ impl Session {
         Some(Done {
             outputs: state.outputs,
             manifest,
+            image: state.image,
         })
     }
 

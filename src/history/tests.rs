@@ -51,6 +51,7 @@ fn finished(name: &str, outcome: Outcome) -> Event {
         exit_code: Some(0),
         flaky: true,
         log: b"secret to nobody"[..].into(),
+        image: None,
         service_logs: Vec::new(),
         location: ("Pipeline.toml".into(), 1),
         exit_with: 1,

@@ -220,8 +220,8 @@ fn braced(body: &str, variables: &BTreeMap<String, String>) -> String {
     value(body).unwrap_or_default()
 }
 
-/// Cuts a file into instructions.
-fn instructions(text: &str) -> Vec<Instruction> {
+/// Cuts a file into instructions, those before the first `FROM` among them.
+pub fn instructions(text: &str) -> Vec<Instruction> {
     let escape = escape(text);
     let mut lines = text.lines().enumerate();
     let mut found = Vec::new();

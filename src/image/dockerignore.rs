@@ -1,6 +1,10 @@
 //! `.dockerignore`, with exactly Docker's meaning (moby's `patternmatcher`): the last pattern that matches a path or a
 //! directory above it decides, `!` takes back, `**` is any number of directories, and a match has to be of the whole path.
 
+use std::fs;
+use std::io;
+use std::path::Path;
+
 /// The patterns of a file, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Dockerignore {
@@ -30,6 +34,27 @@ enum Token {
 }
 
 impl Dockerignore {
+    /// The ignore file of a Dockerfile: its own (`NAME.dockerignore`), else the context's, as BuildKit has it. Paths are
+    /// relative to `root`; without a file nothing is left out.
+    ///
+    /// # Errors
+    /// It is there and can't be read.
+    pub fn of(root: &Path, context: &str, dockerfile: &str) -> io::Result<Option<Self>> {
+        let own = root.join(format!("{dockerfile}.dockerignore"));
+        let general = root.join(context).join(".dockerignore");
+        for path in [own, general] {
+            match fs::read(&path) {
+                Ok(bytes) => return Ok(Some(Self::new(&String::from_utf8_lossy(&bytes)))),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let text = format!("{}: {error}", path.display());
+                    return Err(io::Error::new(error.kind(), text));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     pub fn new(text: &str) -> Self {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         Self {
@@ -48,6 +73,13 @@ impl Dockerignore {
             }
         }
         excluded
+    }
+
+    /// Whether a `!` pattern takes back exactly this path, or a directory that it lies in.
+    pub fn names(&self, path: &str) -> bool {
+        let path: Vec<char> = path.chars().collect();
+        let mut back = self.patterns.iter().filter(|pattern| pattern.takes_back);
+        back.any(|pattern| pattern.matches_path_or_parent(&path))
     }
 
     /// Whether something below an excluded directory may be taken back: then it has to be entered.

@@ -1,8 +1,12 @@
 //! Images: what goes into one, and what its Dockerfile says.
 //!
-//! [`dockerignore`] says which files a build sees, [`dockerfile`] reads the instructions, [`practice`] what is worth
-//! a warning in them. Knows nothing of targets; talks to no engine and no registry.
+//! [`dockerignore`] says which files a build sees, [`private`] what stays on the machine all the same, [`context`] sends
+//! them, [`dockerfile`] reads the instructions, [`practice`] what is worth a warning in them, [`registry`] is where images go.
+//! Knows nothing of targets and talks to no engine.
 
+pub mod context;
 pub mod dockerfile;
 pub mod dockerignore;
 pub mod practice;
+pub mod private;
+pub mod registry;

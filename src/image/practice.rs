@@ -5,6 +5,7 @@
 
 use super::dockerfile::{Base, Dockerfile, Instruction, Stage};
 use super::dockerignore::Dockerignore;
+use super::private::{is_held_back, is_private};
 
 /// One warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,19 +23,6 @@ pub struct Surroundings<'a> {
     /// Files and directories at the top of the context.
     pub names: &'a [String],
 }
-
-/// Files that hold what must not be in an image, by their usual names.
-const PRIVATE: &[&str] = &[
-    ".git",
-    ".env",
-    ".env.local",
-    ".aws",
-    ".ssh",
-    "id_rsa",
-    ".netrc",
-    ".pypirc",
-    ".npmrc",
-];
 
 /// Words that, in the name of a build argument, mean that its value should not be kept in a layer.
 const SECRET_WORDS: &[&str] = &[
@@ -223,14 +211,19 @@ fn private_files(around: &Surroundings) -> Vec<Advice> {
             help: "write one; begin with .git, .env, .venv and what is built".into(),
         }];
     };
-    let sent = around
-        .names
-        .iter()
-        .filter(|name| PRIVATE.contains(&name.as_str()) && !ignore.excludes(name));
-    let advice = sent.map(|name| Advice {
-        line: None,
-        message: format!("{name} goes into the build"),
-        help: format!("add {name} to .dockerignore"),
+    let private = around.names.iter().filter(|name| is_private(name));
+    let unnamed = private.filter(|name| !ignore.excludes(name));
+    let advice = unnamed.map(|name| match is_held_back(name, ignore) {
+        true => Advice {
+            line: None,
+            message: format!("{name} isn't in .dockerignore"),
+            help: format!("forge keeps it out of the build, other tools would not: add {name}"),
+        },
+        false => Advice {
+            line: None,
+            message: format!("{name} goes into the build"),
+            help: format!("take !{name} out of .dockerignore"),
+        },
     });
     advice.collect()
 }

@@ -6,7 +6,7 @@ use super::draft::{Draft, Target};
 const WIDTH: usize = 90;
 
 /// Names of commands: a target so called is run by `forge run NAME`.
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 22] = [
     "cache",
     "cancel",
     "check",
@@ -21,6 +21,7 @@ const COMMANDS: [&str; 21] = [
     "init",
     "list",
     "logs",
+    "notify",
     "retry",
     "rollback",
     "run",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::engine::event::{Event, Finished, Listener};
+use crate::engine::event::{Event, Finished, Image, Listener};
 
 use super::sink::Sink;
 
@@ -58,6 +58,9 @@ fn value(event: &Event) -> Value {
         Event::Output { target, bytes } => {
             json!({"event": "output", "target": **target, "text": String::from_utf8_lossy(bytes)})
         }
+        Event::Progress { target, text } => {
+            json!({"event": "target-progress", "target": **target, "text": text})
+        }
         Event::Waiting { target, why } => {
             json!({"event": "target-waiting", "target": **target, "reason": why})
         }
@@ -94,7 +97,7 @@ fn value(event: &Event) -> Value {
 }
 
 fn finished(finished: &Finished) -> Value {
-    json!({
+    let mut value = json!({
         "event": "target-finished",
         "target": *finished.target,
         "outcome": finished.outcome,
@@ -105,6 +108,18 @@ fn finished(finished: &Finished) -> Value {
         "attempts": finished.attempts,
         "exit-code": finished.exit_code,
         "flaky": finished.flaky,
+    });
+    if let Some(built) = &finished.image {
+        value["image"] = image(built);
+    }
+    value
+}
+
+/// An image, as programs read of it in events and lists.
+pub fn image(image: &Image) -> Value {
+    json!({
+        "ref": image.reference, "digest": image.digest, "repository": image.repository, "tags": image.tags,
+        "pushed": image.pushed,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::engine::event::{Counts, Event, Finished, Outcome};
+use crate::engine::event::{Counts, Event, Finished, Image, Outcome};
 
 use super::style::{Paint, Style, count, duration, printable};
 
@@ -46,6 +46,20 @@ pub fn finished(finished: &Finished, style: &Style) -> String {
         head += &format!(" · {}", style.paint.notice("flaky"));
     }
     style.line(&head, &finished.reason)
+}
+
+/// Below the line of a target that gave an image: where that is, in full, so that it can be copied.
+pub fn image(image: &Image) -> String {
+    let verb = if image.pushed {
+        "pushed"
+    } else {
+        "in the engine"
+    };
+    let mut line = format!("  {verb} {}", printable(&image.reference));
+    if !image.tags.is_empty() {
+        line += &format!(" · {}", printable(&image.tags.join(", ")));
+    }
+    line
 }
 
 /// Above the output of a target that failed: `✗ test failed: exit code 1 · Pipeline.toml:12`, and its commands.
@@ -109,6 +123,8 @@ fn paragraph(text: &str) -> String {
 /// How the run ended: what a closing line is made of.
 pub struct Closing {
     pub ok: bool,
+    /// Targets whose image was built, not found.
+    pub built: Vec<String>,
     pub counts: Counts,
     pub duration: Duration,
     pub saved: Duration,
@@ -130,6 +146,7 @@ impl Closing {
         };
         Some(Closing {
             ok,
+            built: Vec::new(),
             counts,
             duration,
             saved,
@@ -138,7 +155,13 @@ impl Closing {
     }
 }
 
-/// `✓ 3 ran, 12 fresh, 1 restored in 4.2s · saved 1m 10s`
+/// Whose image the end of a target says was built.
+pub fn built(finished: &Finished) -> Option<String> {
+    let built = finished.outcome == Outcome::Ran && finished.image.is_some();
+    built.then(|| finished.target.to_string())
+}
+
+/// `✓ 3 ran, 12 fresh, 1 restored in 4.2s · built api:image · saved 1m 10s`
 pub fn closing(closing: &Closing, paint: Paint) -> String {
     let interrupted = closing.exit_code == 130;
     let counts = counted(&closing.counts, closing.ok);
@@ -160,7 +183,11 @@ pub fn closing(closing: &Closing, paint: Paint) -> String {
         saved if saved < Duration::from_millis(50) => String::new(),
         saved => format!(" · saved {}", duration(saved)),
     };
-    format!("{symbol} {}{saved}", paint.bold(&text))
+    let built = match closing.built.as_slice() {
+        [] => String::new(),
+        built => format!(" · built {}", printable(&built.join(", "))),
+    };
+    format!("{symbol} {}{built}{saved}", paint.bold(&text))
 }
 
 /// What went wrong first, what didn't happen at all last; nothing that counts zero.
@@ -229,6 +256,7 @@ mod tests {
         let (duration, saved) = (Duration::from_millis(4200), Duration::from_secs(saved));
         closing(
             &Closing {
+                built: Vec::new(),
                 ok,
                 counts,
                 duration,

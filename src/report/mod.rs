@@ -7,7 +7,7 @@
 
 mod chain;
 mod github;
-mod json;
+pub mod json;
 mod lines;
 mod live;
 mod sink;

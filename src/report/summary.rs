@@ -50,9 +50,12 @@ impl Listener for Summary {
         if let Event::TargetFinished(finished) = event {
             self.targets.push((**finished).clone());
         }
-        if let Some(closing) = Closing::of(event)
-            && let Err(error) = self.append(&closing)
-        {
+        let Some(mut closing) = Closing::of(event) else {
+            return;
+        };
+        closing.built = self.targets.iter().filter_map(lines::built).collect();
+        closing.built.sort_unstable();
+        if let Err(error) = self.append(&closing) {
             let line = format!("! the step summary can't be written: {error}\n");
             self.complaints.write(line.as_bytes());
         }

@@ -91,6 +91,7 @@ fn finished(target: &str, outcome: Outcome, reason: &str, log: &str) -> Finished
         exit_code: None,
         flaky: false,
         log: log.as_bytes().into(),
+        image: None,
         service_logs: Vec::new(),
         location: ("Pipeline.toml".into(), 12),
         exit_with: 1,

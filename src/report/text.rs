@@ -37,6 +37,8 @@ pub struct Text {
     interrupted: bool,
     /// Something stands above already.
     began: bool,
+    /// Targets whose image was built.
+    built: Vec<String>,
     /// `--dry-run`: how many targets for each action.
     planned: Option<Vec<(&'static str, usize)>>,
 }
@@ -60,6 +62,7 @@ impl Text {
             skipped: 0,
             interrupted: false,
             began: false,
+            built: Vec::new(),
             planned: None,
         }
     }
@@ -148,9 +151,13 @@ impl Text {
             let line = lines::finished(finished, &self.style);
             if !self.finished_group(finished) {
                 self.say(&line);
+                if let Some(image) = &finished.image {
+                    self.say(&lines::image(image));
+                }
                 self.finished_output(finished);
             }
         }
+        self.built.extend(lines::built(finished));
         if finished.flaky {
             self.annotate_flaky(finished);
         }
@@ -372,6 +379,7 @@ impl Listener for Text {
                 ..
             } => self.target_started(target, *attempt, commands),
             Event::Output { target, bytes } => self.output(target, bytes),
+            Event::Progress { target, text } => self.row(target, text),
             Event::Waiting { target, why } => {
                 self.row(target, why);
                 self.say(
@@ -415,7 +423,9 @@ impl Listener for Text {
                 self.say(&format!("■ {signal}: ending what is running"));
             }
             Event::RunFinished { .. } => {
-                if let Some(closing) = Closing::of(event) {
+                if let Some(mut closing) = Closing::of(event) {
+                    closing.built = std::mem::take(&mut self.built);
+                    closing.built.sort_unstable();
                     self.run_finished(&closing);
                 }
             }

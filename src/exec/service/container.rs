@@ -125,6 +125,7 @@ fn spec(service: &Rendered, image: &str, origin: &Origin) -> ContainerSpec {
             .iter()
             .map(|port| (port.inside, port.outside))
             .collect(),
+        ..ContainerSpec::default()
     }
 }
 

@@ -24,6 +24,7 @@ pub const COMMANDS: &[&str] = &[
     "logs",
     "rollback",
     "ci",
+    "notify",
     "dashboard",
     "schema",
     "completions",

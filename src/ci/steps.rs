@@ -1,0 +1,277 @@
+//! The steps of a job: what lies there before forge is called, with which credentials and variables, and what is kept.
+
+use std::collections::BTreeSet;
+
+use crate::pipeline::model::{
+    Environment, Kind, Notifier, Reference, Registry, Target, TargetId, Text,
+};
+
+use super::github::{Writer, inline, shown};
+use super::variables::Variables;
+use super::yaml::{Map, Yaml};
+
+/// What notifiers hear of runs, whoever deploys.
+const OF_RUNS: &[&str] = &["run-failed", "target-failed", "target-flaky"];
+
+impl Writer<'_> {
+    /// Everything before forge itself is called.
+    pub(super) fn prepare(&self, targets: &[TargetId]) -> Vec<Yaml> {
+        let mut steps = vec![self.checkout()];
+        steps.extend(self.tools(targets));
+        steps.extend(self.forge_steps());
+        steps.push(restore_step(&self.cache_path()));
+        steps
+    }
+
+    pub(super) fn checkout(&self) -> Yaml {
+        let whole = inline("fetch-depth", 0);
+        let step = Map::default().with("uses", "actions/checkout@v4");
+        let step = match self.asks_history() {
+            true => step.with("with", whole),
+            false => step,
+        };
+        Yaml::Shared("checkout", step)
+    }
+
+    /// Whether more of git is looked at than the commit: `--since`, tags, what a deployment brings.
+    pub(super) fn asks_history(&self) -> bool {
+        let tags = |target: &Target| {
+            let image = match &target.kind {
+                Kind::Image(image) => &image.tags[..],
+                _ => &[],
+            };
+            let run = match &target.kind {
+                Kind::Command { run } => &run[..],
+                _ => &[],
+            };
+            let texts = image.iter().chain(run).chain(target.env.values());
+            let mut references = texts.flat_map(Text::references);
+            references.any(|reference| *reference == Reference::GitTag)
+                || target
+                    .when
+                    .as_ref()
+                    .is_some_and(|when| !when.tag.is_empty())
+        };
+        self.ws.projects.len() > 1
+            || !self.jobs.deploys.is_empty()
+            || self.ws.targets.iter().any(tags)
+    }
+
+    /// Languages that targets name among their tools, where the file asks for a version.
+    pub(super) fn tools(&self, targets: &[TargetId]) -> Vec<Yaml> {
+        let setups = [
+            (
+                "python",
+                "actions/setup-python@v5",
+                "python-version",
+                &["python3", "python"][..],
+            ),
+            ("node", "actions/setup-node@v4", "node-version", &["node"]),
+            ("go", "actions/setup-go@v5", "go-version", &["go"]),
+        ];
+        let tools = || targets.iter().flat_map(|id| &self.ws.target(*id).tools);
+        let mut steps = Vec::new();
+        for (anchor, uses, key, names) in setups {
+            let wanted =
+                tools().find(|tool| names.contains(&tool.name.as_str()) && tool.requirement != "*");
+            if let Some(tool) = wanted {
+                let with = inline(key, shown(&tool.requirement));
+                let step = Map::default().with("uses", uses).with("with", with);
+                steps.push(Yaml::Shared(anchor, step));
+            }
+        }
+        steps
+    }
+
+    pub(super) fn forge_steps(&self) -> Vec<Yaml> {
+        if let Some(line) = &self.options.install {
+            let step = Map::default()
+                .with("name", "Install forge")
+                .with("run", line.as_str());
+            return vec![Yaml::Shared("install", step)];
+        }
+        let with = Map::default().with("path", "~/.cargo/bin/forge").with(
+            "key",
+            "forge-program-${{ runner.os }}-${{ runner.arch }}-${{ vars.FORGE_REVISION }}",
+        );
+        let keep = Map::default()
+            .with("uses", "actions/cache@v4")
+            .with("with", with);
+        let env = Map::default()
+            .with("REPOSITORY", "${{ vars.FORGE_REPOSITORY }}")
+            .with("REVISION", "${{ vars.FORGE_REVISION }}");
+        let line = "command -v forge || cargo install --locked --git \"$REPOSITORY\" --rev \"$REVISION\" forge";
+        let install = Map::default()
+            .with("name", "Install forge")
+            .with("run", line)
+            .with("env", env);
+        vec![
+            Yaml::Shared("program", keep),
+            Yaml::Shared("install", install),
+        ]
+    }
+
+    /// Credentials for where images are, and for an environment.
+    pub(super) fn registry_steps(&self, environment: Option<&Environment>) -> Vec<Yaml> {
+        let mut steps = Vec::new();
+        if let Registry::Host(host) = &self.ws.registry
+            && !self.jobs.images.is_empty()
+        {
+            let (user, password) = match self.is_ghcr() {
+                true => ("${{ github.actor }}", "${{ secrets.GITHUB_TOKEN }}"),
+                false => (
+                    "${{ vars.REGISTRY_USER }}",
+                    "${{ secrets.REGISTRY_PASSWORD }}",
+                ),
+            };
+            let with = Map::default()
+                .with("registry", shown(host))
+                .with("username", user)
+                .with("password", password);
+            let step = Map::default()
+                .with("uses", "docker/login-action@v3")
+                .with("with", with);
+            steps.push(Yaml::Shared("registry", step));
+        }
+        let all = self.environments();
+        let environments: Vec<&Environment> = environment.into_iter().collect();
+        let wanted = if environments.is_empty() {
+            &all
+        } else {
+            &environments
+        };
+        let ecr = matches!(self.ws.registry, Registry::Ecr { .. });
+        if ecr || environment.is_some() {
+            steps.push(aws_step(self.region(wanted)));
+        }
+        steps
+    }
+
+    pub(super) fn uses_aws(&self) -> bool {
+        let ecr = matches!(self.ws.registry, Registry::Ecr { .. });
+        !self.jobs.deploys.is_empty() || ecr && !self.jobs.images.is_empty()
+    }
+
+    pub(super) fn is_ghcr(&self) -> bool {
+        matches!(&self.ws.registry, Registry::Host(host) if host.starts_with("ghcr.io"))
+    }
+
+    /// The region of all of them and of the registry, where it is one and the file says it.
+    pub(super) fn region(&self, environments: &[&Environment]) -> Option<String> {
+        let of_registry = match &self.ws.registry {
+            Registry::Ecr { region, .. } => region.clone(),
+            Registry::Host(_) => None,
+        };
+        let of_environments = environments.iter();
+        let regions: Option<BTreeSet<String>> = of_environments
+            .map(|it| {
+                it.region
+                    .as_ref()
+                    .map_or(of_registry.clone(), Text::literal)
+            })
+            .collect();
+        let mut regions = regions?;
+        regions.extend(of_registry);
+        (regions.len() == 1).then(|| regions.pop_first()).flatten()
+    }
+
+    pub(super) fn cache_path(&self) -> String {
+        let dir = self.ws.cache.dir.as_str();
+        let path = match self.options.dir.as_str() {
+            "" => dir.to_owned(),
+            _ if dir.starts_with('/') => dir.to_owned(),
+            below => format!("{below}/{dir}"),
+        };
+        shown(&path)
+    }
+
+    /// Of what a job runs, of whoever hears of it, and of the environment that it deploys to.
+    pub(super) fn variables(
+        &self,
+        targets: &[TargetId],
+        environment: Option<&Environment>,
+    ) -> Variables {
+        let mut variables = Variables::default();
+        variables.of_targets(self.ws, targets);
+        let hears =
+            |notifier: &&Notifier| notifier.on.iter().any(|on| OF_RUNS.contains(&on.as_str()));
+        let of_runs = self.ws.notifiers.iter().filter(hears);
+        of_runs.for_each(|notifier| variables.of_notifier(notifier));
+        if let Some(environment) = environment {
+            self.deployed(environment, &mut variables);
+        }
+        variables
+    }
+
+    pub(super) fn deployed(&self, environment: &Environment, variables: &mut Variables) {
+        variables.of_environment(environment);
+        let notify = environment.notify.iter();
+        let hears = notify.filter_map(|number| self.ws.notifiers.get(*number));
+        hears.for_each(|notifier| variables.of_notifier(notifier));
+    }
+
+    pub(super) fn addresses(&self, targets: &[TargetId]) -> Vec<String> {
+        let words = targets.iter().map(|id| {
+            let target = self.ws.target(*id);
+            // A bare name would be that of every project.
+            match target.project.0 == 0 && self.ws.projects.len() > 1 {
+                true => format!(":{}", target.name),
+                false => target.address.to_string(),
+            }
+        });
+        words.collect()
+    }
+}
+
+pub fn step_with(line: String, variables: Variables, mut env: Map) -> Map {
+    for name in &variables.secrets {
+        env = env.with(name, format!("${{{{ secrets.{name} }}}}"));
+    }
+    for name in variables.plain.difference(&variables.secrets) {
+        env = env.with(name, format!("${{{{ vars.{name} }}}}"));
+    }
+    let step = Map::default().with("run", line);
+    match env.is_empty() {
+        true => step,
+        false => step.with("env", Yaml::Shared("env", env)),
+    }
+}
+
+/// A key of GitHub's cache is written once: each run saves its own, and begins with the newest there is.
+const CACHE_KEY: &str =
+    "forge-${{ runner.os }}-${{ runner.arch }}-${{ github.run_id }}-${{ github.run_attempt }}";
+
+fn restore_step(path: &str) -> Yaml {
+    let with = Map::default()
+        .with("path", path)
+        .with("key", CACHE_KEY)
+        .with("restore-keys", "forge-${{ runner.os }}-${{ runner.arch }}-");
+    let step = Map::default()
+        .with("uses", "actions/cache/restore@v4")
+        .with("with", with);
+    Yaml::Shared("restore", step)
+}
+
+pub fn save_step(path: &str) -> Map {
+    let with = Map::default().with("path", path).with("key", CACHE_KEY);
+    Map::default()
+        .noted(
+            "After a failure too: what succeeded isn't run again.",
+            "if",
+            "always()",
+        )
+        .with("uses", "actions/cache/save@v4")
+        .with("with", with)
+}
+
+/// Short-lived credentials by GitHub's OIDC: no key is kept anywhere.
+pub fn aws_step(region: Option<String>) -> Yaml {
+    let region = region.map_or("${{ vars.AWS_REGION }}".to_owned(), |region| shown(&region));
+    let with = Map::default()
+        .with("role-to-assume", "${{ vars.AWS_ROLE_ARN }}")
+        .with("aws-region", region);
+    let step = Map::default()
+        .with("uses", "aws-actions/configure-aws-credentials@v4")
+        .with("with", with);
+    Yaml::Shared("aws", step)
+}

@@ -1,0 +1,273 @@
+//! A rollback that somebody asks for: where it goes, and there.
+
+use super::past::{self, Known};
+use super::rollout::{Ended, Rollout, now, rollout};
+use super::undo::pinned_copy;
+use super::{Ecs, prepare};
+use crate::deploy::choice::{self, Back, Choice, Step};
+use crate::deploy::diff::diff;
+use crate::deploy::error::DeployError;
+use crate::deploy::gates;
+use crate::deploy::outcome::{After, Ending, Outcome};
+use crate::deploy::plan::Running;
+use crate::deploy::progress::Progress;
+use crate::deploy::provider::{BackPlan, BackService, Wanted};
+use crate::deploy::request::Caller;
+use crate::deploy::seen::Revision;
+use crate::deploy::smoke::{self, Smoke};
+use crate::deploy::spec::Spec;
+use crate::deploy::state::State;
+use crate::deploy::tags;
+use crate::pipeline::model::OnFailure;
+
+/// See [`crate::deploy::provider::Provider::plan_rollback`].
+pub fn plan(
+    ecs: &Ecs,
+    spec: &Spec,
+    wanted: &Wanted,
+    caller: &mut Caller<'_>,
+) -> Result<BackPlan, DeployError> {
+    let account = ecs.aws.identity().map_err(super::error)?.account;
+    prepare::right_account(spec.account.as_deref(), &account)?;
+    let services = spec.services.iter();
+    let services = services.map(|name| one(ecs, spec, name, wanted, caller));
+    Ok(BackPlan {
+        environment: spec.name.clone(),
+        account,
+        services: services.collect::<Result<_, _>>()?,
+    })
+}
+
+fn one(
+    ecs: &Ecs,
+    spec: &Spec,
+    name: &str,
+    wanted: &Wanted,
+    caller: &Caller<'_>,
+) -> Result<BackService, DeployError> {
+    let service = ecs.need_service(name, caller)?;
+    let view = prepare::usable(&service, &ecs.cluster)?;
+    let gate = gates::free(&view, false);
+    if !gate.open {
+        let help = format!("`forge cancel {}` takes that one back", spec.name);
+        return Err(DeployError::refused(gate.why, help));
+    }
+    let primary = view.primary();
+    let primary = primary.ok_or_else(|| nothing(name, &[]))?;
+    let named = spec.container.as_deref();
+    let current = ecs.definition(&primary.task_definition, caller)?;
+    let running = past::running(ecs, &service, primary, &current, named, caller);
+    let step = past::step(&running, &current);
+    let mut known = Known::default();
+    let (step, skipped) = choose(ecs, name, &step, wanted, named, &mut known, caller)?;
+    let target = known.get(ecs, &step.revision.to_string(), caller);
+    let target = target.ok_or_else(|| nothing(name, &skipped))?;
+    let image = past::image_of(target, named, step.digest.as_deref());
+    let mut definition = target.definition.clone();
+    if let (Some(image), Some(container)) = (&image, definition.main_container(named)) {
+        let container = container.to_owned();
+        definition.pin(&container, image);
+    }
+    Ok(BackService {
+        service: name.to_owned(),
+        to: Running {
+            deployment: String::new(),
+            revision: target.revision.clone(),
+            revision_arn: target.arn.clone(),
+            digest: step.digest.clone(),
+            commit: target.definition.tags.get(tags::COMMIT).map(str::to_owned),
+        },
+        registered: target.registered,
+        copy: past::image_of(target, named, None).is_none(),
+        diff: diff(&current.definition, &definition),
+        running,
+        skipped,
+        step,
+    })
+}
+
+/// From what ECS remembers, and where that isn't enough, from the tags of older revisions.
+fn choose(
+    ecs: &Ecs,
+    name: &str,
+    running: &Step,
+    wanted: &Wanted,
+    container: Option<&str>,
+    known: &mut Known,
+    caller: &Caller<'_>,
+) -> Result<(Step, Vec<String>), DeployError> {
+    let revision = match wanted {
+        Wanted::Steps(_) => None,
+        Wanted::To(text) => Some(revision(text, &running.revision.family)?),
+    };
+    let back = match (&revision, wanted) {
+        (Some(revision), _) => Back::To(revision),
+        (None, Wanted::Steps(steps)) => Back::Steps(*steps),
+        (None, Wanted::To(_)) => Back::Steps(1),
+    };
+    let remembered = ecs.completed(name, container, known, caller)?;
+    let decide = |completed: &[Step], known: &mut Known| {
+        let mut fit = |step: &Step| known.fit(ecs, step, container, caller);
+        match back {
+            // A named revision needn't lie on the way.
+            Back::To(_) => choice::choose(completed, running, back, &mut fit),
+            Back::Steps(_) => {
+                let behind = choice::behind(completed, running);
+                choice::choose(&behind, running, back, &mut fit)
+            }
+        }
+    };
+    let mut chosen = decide(&remembered, known);
+    if matches!(chosen, Choice::Nothing { .. } | Choice::NotDeployed) {
+        let tagged = ecs.tagged(&running.revision.family, container, known, caller)?;
+        chosen = decide(&choice::with_older(tagged, remembered), known);
+    }
+    if caller.is_cancelled() {
+        return Err(DeployError::interrupted());
+    }
+    let told = |skipped: Vec<(Revision, choice::Unfit)>| -> Vec<String> {
+        let lines = skipped.into_iter();
+        lines
+            .map(|(revision, unfit)| format!("{revision} {}", unfit.why()))
+            .collect()
+    };
+    let asked = revision
+        .as_ref()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    match chosen {
+        Choice::Go { step, skipped } => Ok((step, told(skipped))),
+        Choice::Nothing { skipped } => Err(nothing(name, &told(skipped))),
+        Choice::NotDeployed => Err(DeployError::wrong(
+            format!("{asked} never completed in {name}"),
+            "see what did: forge history",
+        )),
+        Choice::Running => Err(DeployError::wrong(
+            format!("{name} runs {asked} already"),
+            "",
+        )),
+        Choice::Unfit(unfit) => Err(DeployError::wrong(
+            format!("{asked} {}", unfit.why()),
+            "see what else there is: forge history",
+        )),
+    }
+}
+
+fn revision(text: &str, family: &str) -> Result<Revision, DeployError> {
+    let number = text.parse().ok().map(|number| Revision {
+        family: family.to_owned(),
+        number,
+    });
+    number.or_else(|| text.parse().ok()).ok_or_else(|| {
+        DeployError::wrong(
+            format!("`{text}` isn't a revision"),
+            format!("for example: --to {family}:12, or --to 12"),
+        )
+    })
+}
+
+fn nothing(name: &str, skipped: &[String]) -> DeployError {
+    let help = match skipped {
+        [] => "no earlier deployment of another image has completed there".to_owned(),
+        skipped => skipped.join("; "),
+    };
+    DeployError::wrong(
+        format!("there is nothing that {name} could go back to"),
+        help,
+    )
+}
+
+/// See [`crate::deploy::provider::Provider::rollback`].
+pub fn rollback(
+    ecs: &Ecs,
+    spec: &Spec,
+    plan: &BackPlan,
+    caller: &mut Caller<'_>,
+) -> Result<Outcome, DeployError> {
+    let mut touched = false;
+    let end = |result| Outcome {
+        result,
+        now: now(ecs, spec),
+    };
+    for service in &plan.services {
+        match back(ecs, spec, service, caller) {
+            Ok(Ended::Completed) => touched = true,
+            Ok(ended) => return Ok(end(unfinished(ended))),
+            Err(error) if !touched => return Err(error),
+            Err(error) => {
+                return Ok(end(Ending::Failed {
+                    reason: format!("{}: {error}", service.service),
+                    after: After::Left("not every service went back".into()),
+                }));
+            }
+        }
+    }
+    Ok(end(match smoke::run(&spec.smoke, caller) {
+        Smoke::Passed => Ending::Done,
+        Smoke::Failed(reason) => Ending::Failed {
+            reason: format!("smoke: {reason}"),
+            after: After::Left("it went back, and its checks fail".into()),
+        },
+        Smoke::Interrupted => Ending::Interrupted {
+            goes_on: "the rollback has completed; its checks haven't".into(),
+        },
+    }))
+}
+
+fn back(
+    ecs: &Ecs,
+    spec: &Spec,
+    service: &BackService,
+    caller: &mut Caller<'_>,
+) -> Result<Ended, DeployError> {
+    let name = &service.service;
+    let registered = pinned_copy(ecs, spec, &service.step, caller)?;
+    caller.tell(Progress::RollingBack {
+        service: name.clone(),
+        to: registered.revision.clone(),
+    });
+    let spec = &Spec {
+        // The breaker stays as it is, and a rollback that fails isn't rolled back.
+        on_failure: OnFailure::Stop,
+        ..spec.clone()
+    };
+    let again = Rollout {
+        spec,
+        service: name,
+        registered: &registered,
+        desired: None,
+        from: &service.running.deployment,
+        takeover: false,
+    };
+    let ended = rollout(ecs, &again, caller)?;
+    if ended == Ended::Completed {
+        if service.copy {
+            ecs.tag(&registered.arn, tags::COMPLETED, tags::YES, caller);
+        }
+        caller.tell(Progress::RolledBack {
+            service: name.clone(),
+            to: registered.revision,
+        });
+    }
+    Ok(ended)
+}
+
+fn unfinished(ended: Ended) -> Ending {
+    match ended {
+        Ended::Completed => Ending::Done,
+        Ended::Interrupted(goes_on) => Ending::Interrupted { goes_on },
+        Ended::Lost(reason) => Ending::Failed {
+            reason,
+            after: After::Left("it isn't known what the service runs".into()),
+        },
+        Ended::Failed { state, reason } => Ending::Failed {
+            reason,
+            after: match state {
+                State::RolledBack { .. } => {
+                    After::Left("ECS took the rollback back: it runs what it ran".into())
+                }
+                _ => After::Left("the rollback failed".into()),
+            },
+        },
+    }
+}

@@ -1,0 +1,242 @@
+//! A deployment from its plan to its end: revisions, one-off tasks, each service in turn, checks; and the way
+//! back where something fails. Several services go out in the order in which they are written, and all
+//! of them go back when one fails.
+
+use super::Ecs;
+use super::before::{Before, OneOff};
+use super::definitions::Registered;
+use super::rollout::{Ended, Rollout, now, rollout, unchanged};
+use super::undo::{Back, Failed};
+use crate::deploy::error::DeployError;
+use crate::deploy::gates::Approval;
+use crate::deploy::outcome::{After, Ending, Outcome};
+use crate::deploy::plan::{Plan, ServicePlan};
+use crate::deploy::progress::Progress;
+use crate::deploy::request::{Caller, Request};
+use crate::deploy::smoke::{self, Smoke};
+use crate::deploy::state::State;
+use crate::deploy::tags;
+use crate::pipeline::model::OnFailure;
+
+/// A service that has to change, and what it gets.
+struct Part<'a> {
+    plan: &'a ServicePlan,
+    registered: Registered,
+}
+
+/// See [`crate::deploy::provider::Provider::deploy`].
+pub fn deploy(
+    ecs: &Ecs,
+    request: &Request,
+    plan: &Plan,
+    approval: &Approval,
+    caller: &mut Caller<'_>,
+) -> Result<Outcome, DeployError> {
+    let end = |result| Outcome {
+        result,
+        now: now(ecs, &request.spec),
+    };
+    if plan.is_fresh() {
+        return Ok(end(Ending::Fresh));
+    }
+    if let Some(gate) = plan.refusal(approval) {
+        return Err(DeployError::refused(
+            format!("{}: {}", gate.name.text(), gate.why),
+            gate.help,
+        ));
+    }
+    let work = Work { ecs, request };
+    let result = work.run(plan, caller)?;
+    Ok(end(result))
+}
+
+struct Work<'a> {
+    ecs: &'a Ecs,
+    request: &'a Request,
+}
+
+impl Work<'_> {
+    fn run(&self, plan: &Plan, caller: &mut Caller<'_>) -> Result<Ending, DeployError> {
+        let parts = self.register(plan, caller)?;
+        match self.before(plan, &parts, caller)? {
+            Before::Done => {}
+            Before::Failed(reason) => {
+                return Ok(Ending::Failed {
+                    reason,
+                    after: After::Untouched,
+                });
+            }
+            Before::Interrupted(goes_on) => return Ok(Ending::Interrupted { goes_on }),
+        }
+        for (at, part) in parts.iter().enumerate() {
+            let ended = match self.roll_out(part, caller) {
+                // The first: nothing was touched.
+                Err(error) if at == 0 => return Err(error),
+                Err(error) => {
+                    let reason = format!("{}: {error}", part.plan.service);
+                    return Ok(self.undo(reason, &parts[..at], caller));
+                }
+                Ok(ended) => ended,
+            };
+            match ended {
+                Ended::Completed => {}
+                Ended::Interrupted(goes_on) => return Ok(Ending::Interrupted { goes_on }),
+                Ended::Lost(reason) => {
+                    return Ok(Ending::Failed {
+                        reason,
+                        after: After::Left("it isn't known what the service runs".into()),
+                    });
+                }
+                Ended::Failed { state, reason } => {
+                    return Ok(self.failed(state, reason, &parts[..=at], caller));
+                }
+            }
+        }
+        Ok(self.check(&parts, caller))
+    }
+
+    /// Registers what has to change; one definition for several services is one revision.
+    fn register<'p>(
+        &self,
+        plan: &'p Plan,
+        caller: &mut Caller<'_>,
+    ) -> Result<Vec<Part<'p>>, DeployError> {
+        let todo: Vec<&ServicePlan> = plan.services.iter().filter(|one| !one.fresh).collect();
+        for one in &todo {
+            let takeover = self.request.takeover;
+            unchanged(
+                self.ecs,
+                &one.service,
+                &one.running.deployment,
+                takeover,
+                caller,
+            )?;
+        }
+        let mut parts: Vec<Part<'p>> = Vec::new();
+        for plan in todo {
+            if caller.is_cancelled() {
+                return Err(DeployError::interrupted());
+            }
+            let same = |part: &&Part<'_>| part.plan.definition == plan.definition;
+            let registered = match parts.iter().find(same) {
+                Some(part) => part.registered.clone(),
+                None => self.ecs.register(&plan.definition, caller)?,
+            };
+            caller.tell(Progress::Registered {
+                service: plan.service.clone(),
+                revision: registered.revision.clone(),
+            });
+            parts.push(Part { plan, registered });
+        }
+        Ok(parts)
+    }
+
+    fn before(
+        &self,
+        plan: &Plan,
+        parts: &[Part<'_>],
+        caller: &mut Caller<'_>,
+    ) -> Result<Before, DeployError> {
+        let Some(first) = parts.first().filter(|_| !plan.before.is_empty()) else {
+            return Ok(Before::Done);
+        };
+        let service = self.ecs.need_service(&first.plan.service, caller)?;
+        let task = OneOff {
+            service: &service,
+            registered: &first.registered,
+            container: &first.plan.container,
+            timeout: self.request.spec.timeout,
+        };
+        Ok(task.run(self.ecs, &plan.before, caller))
+    }
+
+    fn roll_out(&self, part: &Part<'_>, caller: &mut Caller<'_>) -> Result<Ended, DeployError> {
+        let next = Rollout {
+            spec: &self.request.spec,
+            service: &part.plan.service,
+            registered: &part.registered,
+            desired: part.plan.desired_count.map(|(_, count)| count),
+            from: &part.plan.running.deployment,
+            takeover: self.request.takeover,
+        };
+        rollout(self.ecs, &next, caller)
+    }
+
+    /// The last of these failed.
+    fn failed(
+        &self,
+        state: State,
+        reason: String,
+        touched: &[Part<'_>],
+        caller: &mut Caller<'_>,
+    ) -> Ending {
+        if let State::SupersededBy { deployment } = state {
+            return Ending::Failed {
+                reason,
+                after: After::Left(format!("the service is {deployment}'s now")),
+            };
+        }
+        // What ECS took back is seen to, but not done again.
+        if matches!(state, State::RolledBack { .. }) && touched.len() == 1 {
+            return Ending::Failed {
+                reason,
+                after: After::RolledBack,
+            };
+        }
+        self.undo(reason, touched, caller)
+    }
+
+    /// Takes all of these back, the last one first.
+    fn undo(&self, reason: String, touched: &[Part<'_>], caller: &mut Caller<'_>) -> Ending {
+        let ending = |after| Ending::Failed {
+            reason: reason.clone(),
+            after,
+        };
+        let spec = &self.request.spec;
+        if spec.on_failure == OnFailure::Stop {
+            return ending(After::Left("`on-failure` is \"stop\"".into()));
+        }
+        let mut after = After::RolledBack;
+        for part in touched.iter().rev() {
+            let name = &part.plan.service;
+            let Some(good) = &part.plan.good else {
+                after = After::Left(format!("{name} has never completed: nothing to go back to"));
+                continue;
+            };
+            let failed = Failed {
+                spec,
+                service: name,
+                registered: &part.registered,
+                good,
+                desired: part.plan.desired_count.map(|(count, _)| count),
+            };
+            match failed.go_back(self.ecs, caller) {
+                Back::Again => {}
+                Back::Left(why) => after = After::Left(why),
+                Back::Interrupted(goes_on) => {
+                    let goes_on = format!("{reason}; {goes_on}");
+                    return Ending::Interrupted { goes_on };
+                }
+            }
+        }
+        ending(after)
+    }
+
+    fn check(&self, parts: &[Part<'_>], caller: &mut Caller<'_>) -> Ending {
+        match smoke::run(&self.request.spec.smoke, caller) {
+            Smoke::Passed => {}
+            Smoke::Failed(reason) => {
+                return self.undo(format!("smoke: {reason}"), parts, caller);
+            }
+            Smoke::Interrupted => {
+                let goes_on = "the deployment has completed; its checks haven't".into();
+                return Ending::Interrupted { goes_on };
+            }
+        }
+        for part in parts {
+            let arn = &part.registered.arn;
+            self.ecs.tag(arn, tags::COMPLETED, tags::YES, caller);
+        }
+        Ending::Done
+    }
+}

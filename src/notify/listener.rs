@@ -1,0 +1,167 @@
+//! From events to notices, and to those who want to hear them. Keeps only what failed or was flaky; nothing is
+//! filled in, looked up or sent before there is something to tell.
+
+use crate::engine::event::{Event, Finished, Listener, Outcome};
+use crate::pipeline::interpolate::Lookup;
+use crate::pipeline::model::{ProjectId, Workspace};
+
+use super::FailureKind;
+use super::filter::{heard, listens};
+use super::notice::{About, Deployment, Kind, Notice, Trouble};
+use super::outbox::{Outbox, Report};
+use super::settings::Settings;
+
+/// The exit code of a run that was interrupted: whoever did that knows.
+const INTERRUPTED: u8 = 130;
+
+/// What notices need to know that events don't tell; asked only when there is something to tell.
+pub trait Source {
+    /// Where it happened.
+    fn about(&self) -> About;
+
+    /// Values for the settings of a notifier of this project.
+    fn values(&self, project: ProjectId) -> Box<dyn Lookup + '_>;
+
+    /// Whether a machine runs this rather than a person: there, a variable that isn't set is an oversight.
+    fn is_ci(&self) -> bool;
+}
+
+/// Listens to a run, and tells its notifiers.
+pub struct Notifying<'a> {
+    ws: &'a Workspace,
+    source: &'a dyn Source,
+    dry_run: bool,
+    failed: Vec<Trouble>,
+    flaky: Vec<Trouble>,
+    outbox: Outbox,
+    reports: Vec<Report>,
+}
+
+impl<'a> Notifying<'a> {
+    /// None where nobody is to be told anything.
+    pub fn new(ws: &'a Workspace, source: &'a dyn Source) -> Option<Notifying<'a>> {
+        (!ws.notifiers.is_empty()).then(|| Notifying {
+            ws,
+            source,
+            dry_run: false,
+            failed: Vec::new(),
+            flaky: Vec::new(),
+            outbox: Outbox::default(),
+            reports: Vec::new(),
+        })
+    }
+
+    /// Tells of a step of a deployment, at once. `notify` are the environment's notifiers, by their numbers in the
+    /// workspace: a deployment concerns nobody else.
+    pub fn deployed(&mut self, kind: Kind, deployment: Deployment, notify: &[usize]) {
+        let notice = Notice::deployment(kind, self.source.about(), deployment);
+        for number in notify {
+            self.tell(*number, &notice);
+        }
+    }
+
+    /// Waits for what is on its way, within a limit; what didn't arrive.
+    pub fn finish(self) -> Vec<Report> {
+        let mut reports = self.reports;
+        reports.extend(self.outbox.finish());
+        reports
+    }
+
+    fn finished(&mut self, finished: &Finished) {
+        let of = |finished: &Finished| {
+            let (target, reason) = (&finished.target, &finished.reason);
+            Trouble::new(target, reason, &finished.log, finished.duration)
+        };
+        if finished.outcome == Outcome::Failed && self.wants(&[Kind::RunFailed, Kind::TargetFailed])
+        {
+            self.failed.push(of(finished));
+        }
+        if finished.flaky && self.wants(&[Kind::TargetFlaky]) {
+            self.flaky.push(of(finished));
+        }
+    }
+
+    fn wants(&self, kinds: &[Kind]) -> bool {
+        let mut notifiers = self.ws.notifiers.iter();
+        notifiers.any(|notifier| kinds.iter().any(|kind| listens(notifier, *kind)))
+    }
+
+    fn run_finished(&mut self, ok: bool, duration: std::time::Duration) {
+        let (failed, flaky) = (
+            std::mem::take(&mut self.failed),
+            std::mem::take(&mut self.flaky),
+        );
+        let failed_run = !ok && self.wants(&[Kind::RunFailed]);
+        if !failed_run && failed.is_empty() && flaky.is_empty() {
+            return;
+        }
+        let about = self.source.about();
+        let mut notices = Vec::new();
+        if !ok {
+            notices.push(Notice::run(about.clone(), failed.clone(), duration));
+        }
+        let of_targets = |kind, troubles: Vec<Trouble>| {
+            let about = about.clone();
+            troubles
+                .into_iter()
+                .map(move |trouble| Notice::target(kind, about.clone(), trouble))
+        };
+        notices.extend(of_targets(Kind::TargetFailed, failed));
+        notices.extend(of_targets(Kind::TargetFlaky, flaky));
+        for notice in &notices {
+            for number in 0..self.ws.notifiers.len() {
+                self.tell(number, notice);
+            }
+        }
+    }
+
+    fn tell(&mut self, number: usize, notice: &Notice) {
+        let Some(notifier) = self.ws.notifiers.get(number) else {
+            return;
+        };
+        let Some(heard) = heard(self.ws, notifier, notice) else {
+            return;
+        };
+        let owner = self.ws.projects.iter();
+        let owner = owner
+            .rev()
+            .find(|project| project.file == notifier.span.file);
+        let values = self
+            .source
+            .values(owner.map_or(ProjectId(0), |project| project.id));
+        match Settings::read(notifier, &*values) {
+            Ok(settings) => self.outbox.send(number, &settings, heard),
+            // A laptop that has no webhook's address isn't meant to send; a deployment is never kept quiet.
+            Err(failure) if failure.kind == FailureKind::Missing && !self.must_say(notice) => {}
+            Err(failure) => {
+                let report = Report {
+                    notifier: notifier.name.clone(),
+                    failure,
+                };
+                if !self.reports.contains(&report) {
+                    self.reports.push(report);
+                }
+            }
+        }
+    }
+
+    fn must_say(&self, notice: &Notice) -> bool {
+        notice.deployment.is_some() || self.source.is_ci()
+    }
+}
+
+impl Listener for Notifying<'_> {
+    fn on(&mut self, event: &Event) {
+        match event {
+            Event::RunStarted { dry_run, .. } => self.dry_run = *dry_run,
+            Event::TargetFinished(finished) if !self.dry_run => self.finished(finished),
+            Event::RunFinished {
+                ok,
+                duration,
+                exit_code,
+                ..
+            } if !self.dry_run && *exit_code != INTERRUPTED => self.run_finished(*ok, *duration),
+            _ => {}
+        }
+    }
+}

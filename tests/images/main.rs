@@ -1,0 +1,9 @@
+//! Image targets, black-box: a real engine, a real registry with a password, and for ECR the simulator in front of it.
+//! `tests/setup.sh registry` starts both; without them these tests fail.
+
+#[path = "../support/run.rs"]
+mod run;
+
+mod bed;
+mod engine;
+mod registry;
