@@ -1,6 +1,6 @@
 //! How a target that has something to do gets it done: from the cache, or by running.
 //!
-//! A job runs on a thread of its own pool and may wait: for another forge that runs the same target, for a service, for
+//! A job runs on a thread of its own and may wait: for another forge that runs the same target, for a service, for
 //! its processes. It tells what happens through a channel and answers with a [`Finished`].
 
 use std::collections::HashMap;

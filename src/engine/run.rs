@@ -1,7 +1,7 @@
 //! The coordinator: one thread that owns the state of a run.
 //!
 //! It asks the scheduler what may go on, looks at targets itself as long as nothing runs (one walk of the workspace answers
-//! for all of them then), hands those with something to do to a pool of threads that may wait, and tells listeners
+//! for all of them then), hands those with something to do to threads that may wait, and tells listeners
 //! what happens. A run with nothing to do never gets past the looking: no thread, no store, no signal handler.
 
 use std::collections::{HashMap, HashSet};
@@ -78,7 +78,6 @@ struct Coordinator<'a> {
 /// What a run needs once something really runs.
 struct Hands {
     shared: Arc<Shared>,
-    pool: rayon::ThreadPool,
     messages: Receiver<Message>,
     signals: signal_hook::iterator::Handle,
     /// Targets that still may use a service, by service.
@@ -261,7 +260,7 @@ impl<'a> Coordinator<'a> {
         if cleans_up {
             self.cleaning.insert(id);
         }
-        hands.pool.spawn(move || {
+        let work = move || {
             let target = shared.session.ws.target(id);
             let job = Job::new(&shared, target, cleans_up);
             let done = catch_unwind(AssertUnwindSafe(|| job.run(look)));
@@ -271,7 +270,16 @@ impl<'a> Coordinator<'a> {
             let _ = shared
                 .events
                 .send(Message::Finished(number, Box::new(finished)));
-        });
+        };
+        // The scheduler hands out no more than may run at once.
+        let started = thread::Builder::new()
+            .name(format!("job-{number}"))
+            .spawn(work);
+        if let Err(error) = started {
+            let fault = Fault::failed(format!("no thread can be started: {error}"));
+            let finished = self.words(target).fault(fault);
+            self.hear(Message::Finished(number, Box::new(finished)));
+        }
     }
 
     fn nothing_ran(&self) -> bool {
@@ -293,11 +301,6 @@ impl<'a> Coordinator<'a> {
             ran: AtomicBool::new(false),
             running: Mutex::default(),
         });
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(session.options.jobs.max(1))
-            .thread_name(|number| format!("job-{number}"))
-            .build()
-            .map_err(|error| Fault::failed(format!("no threads can be started: {error}")))?;
         let mut users = vec![0; session.ws.services.len()];
         for id in &self.plan.targets {
             session
@@ -311,7 +314,6 @@ impl<'a> Coordinator<'a> {
         let active = active::mark(&session.cache_dir);
         Ok(Hands {
             shared,
-            pool,
             messages,
             signals,
             users,

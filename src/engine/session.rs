@@ -116,19 +116,8 @@ impl Session {
         } else {
             Store::new(&cache_dir, warn)
         };
-        let (mut snapshot, mut learned) = (Snapshot::load(&cache_dir), HashMap::new());
-        let known = match &mut snapshot {
-            Some(snapshot) => snapshot.take_known(),
-            None if cache_dir.join("records").exists() => {
-                learned = store.directories();
-                Known {
-                    states: store.states(),
-                    ..Known::default()
-                }
-            }
-            None => Known::default(),
-        };
-        let snapshot = Arc::new(snapshot.unwrap_or_default());
+        let (known, snapshot) = what_was(&cache_dir, &store);
+        let snapshot = Arc::new(snapshot);
         // A run that changes nothing doesn't even make a file to read the clock.
         let probe_dir = if options.dry_run {
             PathBuf::from("/dev/null")
@@ -136,7 +125,7 @@ impl Session {
             cache_dir.join("tmp")
         };
         Self {
-            index: Index::new(&ws.root, &probe_dir, Arc::clone(&snapshot), learned),
+            index: Index::new(&ws.root, &probe_dir, Arc::clone(&snapshot)),
             blobs: Blobs::new(&cache_dir),
             git: Git::new(&ws.root),
             tools: Tools::new(known.tools),
@@ -258,7 +247,7 @@ impl Session {
     /// leave the old one to answer.
     pub fn outdate_snapshot(&self) {
         if !std::mem::replace(&mut *lock(&self.changed), true) {
-            Snapshot::remove(&self.cache_dir);
+            Snapshot::outdate(&self.cache_dir);
         }
     }
 
@@ -359,27 +348,22 @@ impl Session {
 
     /// Writes what the run learned; nothing where it learned nothing.
     pub fn save(&self) {
-        let tools = self.tools.changed();
         let changed = *lock(&self.changed);
         let grown = self.blobs.has_grown();
-        let noticed = self.noticed.load(Ordering::Relaxed);
-        if self.options.dry_run
-            || !(changed || grown || self.index.has_changed() || tools.is_some() || noticed)
-        {
+        let noticed = self.noticed.load(Ordering::Relaxed)
+            || self.index.has_changed()
+            || self.tools.changed().is_some();
+        if self.options.dry_run || !(changed || grown || noticed) {
             return;
         }
         self.store.put(&Batch {
-            directories: self.index.take_changed(),
             grown: self.blobs.take_grown(),
             ..Batch::default()
         });
         if grown {
             self.keep_within_limit();
         }
-        let mut states = self.store.states();
-        if states.is_empty() {
-            states = lock(&self.states).clone();
-        }
+        let states = self.states_to_keep(changed || grown);
         let mut memos = lock(&self.memos).clone();
         memos.retain(|address, memo| {
             let state = states.get(address);
@@ -405,6 +389,17 @@ impl Session {
             Some(_) => self.store.idle(),
             None => self.store.abandon(),
         }
+    }
+
+    /// What the snapshot shall say. The records know what others did meanwhile; where nobody did anything they aren't asked.
+    fn states_to_keep(&self, changed: bool) -> BTreeMap<String, State> {
+        if changed || !self.snapshot.is_current(&self.cache_dir) {
+            let states = self.store.states();
+            if !states.is_empty() {
+                return states;
+            }
+        }
+        lock(&self.states).clone()
     }
 
     /// Whether somebody asked for the run to end before it could hear that itself.
@@ -442,6 +437,19 @@ impl Session {
 /// `[cache] dir`, absolute.
 pub fn cache_dir(ws: &Workspace) -> PathBuf {
     ws.root.join(&ws.cache.dir)
+}
+
+/// What earlier runs left: the snapshot, else what the records and an older snapshot still say.
+fn what_was(cache_dir: &Path, store: &Store) -> (Known, Snapshot) {
+    if let Some(mut snapshot) = Snapshot::load(cache_dir) {
+        return (snapshot.take_known(), snapshot);
+    }
+    let mut known = Known::default();
+    if cache_dir.join("records").exists() {
+        known.states = store.states();
+    }
+    let outdated = Snapshot::load_outdated(cache_dir);
+    (known, outdated.unwrap_or_default())
 }
 
 fn unfinished(cache_dir: &Path) -> HashSet<String> {
