@@ -18,6 +18,7 @@ use super::index::{Index, Unreadable};
 use super::manifest::{Entry, Manifest, Node};
 use super::stat::{Kind, Stat};
 use super::walk::with_path;
+use crate::fault;
 use crate::parallel;
 
 /// So many files are worth a thread to put them back.
@@ -198,7 +199,10 @@ impl Place<'_> {
                 _ => continue,
             };
             match result {
-                Ok(()) => removed += 1,
+                Ok(()) => {
+                    removed += 1;
+                    fault::point("output removed");
+                }
                 // Somebody else's files are in it.
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
                 Err(error) => return Err(with_path(error, &path).into()),
@@ -308,6 +312,7 @@ impl Place<'_> {
                 }
                 Err(_) => {
                     fs::create_dir(&full).map_err(|error| with_path(error, &full))?;
+                    fault::point("directory made");
                     made.new.insert(path.clone(), 0o755);
                 }
             }
@@ -347,7 +352,10 @@ impl Place<'_> {
             Node::Link { to: target } => {
                 let staged = self.stage(&to)?;
                 symlink(target, &staged.path).map_err(|error| with_path(error, &staged.path))?;
-                Ok(staged.keep(&to)?)
+                fault::point("link staged");
+                staged.keep(&to)?;
+                fault::point("link placed");
+                Ok(())
             }
             Node::File {
                 digest,
@@ -364,6 +372,7 @@ impl Place<'_> {
                         _ => with_path(error, &staged.path).into(),
                     });
                 }
+                fault::point("output staged");
                 if has_bytecode(&entry.path, manifest) {
                     set_mtime(&staged.path, *mtime)?;
                 } else {
@@ -378,6 +387,7 @@ impl Place<'_> {
                     staged = Staged { path: beside };
                     fs::rename(&staged.path, &to).map_err(|error| with_path(error, &to))?;
                 }
+                fault::point("output placed");
                 Ok(())
             }
         }
@@ -446,6 +456,7 @@ impl Place<'_> {
             let full = self.root.join(path);
             fs::set_permissions(&full, Permissions::from_mode(mode))
                 .map_err(|error| with_path(error, &full))?;
+            fault::point("mode set");
         }
         Ok(())
     }

@@ -22,6 +22,7 @@ use super::known::Directory;
 use super::manifest::Manifest;
 use super::stat::Stat;
 use super::store::State;
+use crate::fault;
 
 const MAGIC: &[u8; 16] = b"forge snapshot 6";
 const NAME: &str = "snapshot";
@@ -243,6 +244,7 @@ impl Snapshot {
     /// The records answer until there is another.
     pub fn outdate(cache_dir: &Path) {
         let _ = fs::rename(cache_dir.join(NAME), cache_dir.join(OUTDATED));
+        fault::point("snapshot outdated");
     }
 }
 
@@ -283,7 +285,10 @@ impl Writer {
             path: cache_dir.join(format!("snapshot-{}", std::process::id())),
         };
         fs::write(&staged.path, bytes)?;
-        staged.keep(&cache_dir.join(NAME))
+        fault::point("snapshot written");
+        staged.keep(&cache_dir.join(NAME))?;
+        fault::point("snapshot kept");
+        Ok(())
     }
 }
 

@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
+use crate::fault;
 
 /// Of every value; others aren't read.
 const VERSION: u8 = 2;
@@ -200,9 +201,11 @@ impl Store {
             for (key, record) in &batch.results {
                 db.results.insert(key.0, encode(record))?;
             }
+            fault::point("results put");
             for (address, state) in &batch.states {
                 db.states.insert(address.as_bytes(), encode(state))?;
             }
+            fault::point("states put");
             for address in &batch.forget_states {
                 db.states.remove(address.as_bytes())?;
             }
@@ -220,7 +223,9 @@ impl Store {
             if let (1.., Some(total)) = (batch.grown, read::<u64>(&db.db, TOTAL)?) {
                 db.db.insert(TOTAL, encode(&(total + batch.grown)))?;
             }
+            fault::point("batch put");
             db.db.flush()?;
+            fault::point("batch flushed");
             Ok(())
         });
     }
@@ -248,6 +253,7 @@ impl Store {
     pub fn set_total(&self, bytes: u64) {
         self.with(|db| {
             db.db.insert(TOTAL, encode(&bytes))?;
+            fault::point("total put");
             db.db.flush()
         });
     }
@@ -257,6 +263,7 @@ impl Store {
         let mut slot = self.slot();
         if matches!(*slot, Slot::Open(_)) {
             *slot = Slot::Closed;
+            fault::point("records closed");
         }
     }
 
@@ -329,9 +336,13 @@ impl Store {
         let lock = self.wait_for_lock()?;
         let path = self.cache_dir.join("records");
         match database(&path) {
-            Ok(db) => Ok((db, Some(lock))),
+            Ok(db) => {
+                fault::point("records opened");
+                Ok((db, Some(lock)))
+            }
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 let aside = set_aside(&path)?;
+                fault::point("records set aside");
                 (self.warn)(format!(
                     "the cache's records are damaged ({error}): set aside as {} and begun anew",
                     aside.display()
@@ -383,6 +394,7 @@ pub fn prepare(cache_dir: &Path) -> io::Result<()> {
     fs::create_dir_all(cache_dir)?;
     let ignore = cache_dir.join(".gitignore");
     if !ignore.exists() {
+        fault::point("directory prepared");
         fs::write(&ignore, "# Made by forge; can be deleted at any time.\n*\n")?;
     }
     Ok(())

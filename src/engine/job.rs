@@ -17,6 +17,7 @@ use crate::cache::digest::Digest;
 use crate::cache::store::{self, Batch, Record, State};
 use crate::exec::process::{self, Exit, Guard, Handle, Output, Spec};
 use crate::exec::service::{Endpoint, ServiceError, Services};
+use crate::fault;
 use crate::pipeline::model::{Kind, ServiceId, Target, TargetId};
 
 use super::environment::Declared;
@@ -115,6 +116,7 @@ impl<'a> Job<'a> {
             return self.execute(look);
         }
         let turn = self.take_turn();
+        fault::point("turn taken");
         if self.is_cancelled() {
             return Ok(self.words.interrupted());
         }
@@ -209,6 +211,7 @@ impl<'a> Job<'a> {
                 return None;
             }
         };
+        fault::point("restored");
         let kept = State {
             key: look.key,
             manifest: record.manifest,
@@ -231,6 +234,7 @@ impl<'a> Job<'a> {
         });
         self.session.set_state(&self.target.address, kept.clone());
         let _ = fs::remove_file(self.session.marker(&self.target.address));
+        fault::point("restored and unmarked");
         let mut finished = self.words.fresh(&kept, look);
         finished.log = log.into();
         if touched > 0 {
@@ -454,10 +458,12 @@ impl<'a> Job<'a> {
             let process = process::spawn(&spec)
                 .map_err(|error| self.cannot_start(&error, &dir, recipe.guard.is_some()))?;
             running.insert(self.target.id, process.handle());
+            fault::point("command started");
             process
         };
         let timed_out = self.follow(&mut process, deadline, log)?;
         let exit = process.wait()?;
+        fault::point("command ended");
         lock(&self.shared.running).remove(&self.target.id);
         Ok(match exit {
             _ if timed_out => {

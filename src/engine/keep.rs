@@ -16,6 +16,7 @@ use crate::cache::inputs::{File, InputError, Inputs};
 use crate::cache::manifest::Manifest;
 use crate::cache::stat::{Kind as FileKind, Stat};
 use crate::cache::store::{self, Batch, Image, Record, State};
+use crate::fault;
 use crate::graph;
 
 use super::event::{Finished, Outcome};
@@ -39,6 +40,7 @@ impl Job<'_> {
                 Fault::failed(format!("its old outputs can't be removed: {error}"))
             })?;
         }
+        fault::point("outputs cleared");
         let mut found = self.strays()?;
         if let Some(known) = &unfinished {
             self.remove_unknown(&found, known, None);
@@ -63,7 +65,9 @@ impl Job<'_> {
         store::prepare(&self.session.cache_dir)?;
         let marker = self.session.marker(&self.target.address);
         marker.parent().map_or(Ok(()), fs::create_dir_all)?;
-        fs::write(&marker, postcard::to_stdvec(strays).unwrap_or_default())
+        fs::write(&marker, postcard::to_stdvec(strays).unwrap_or_default())?;
+        fault::point("marked");
+        Ok(())
     }
 
     /// What lay in the outputs before a run that left no record.
@@ -112,6 +116,7 @@ impl Job<'_> {
                 FileKind::Directory => fs::remove_dir(path),
                 _ => fs::remove_file(path),
             };
+            fault::point("leftover removed");
             removed.is_ok()
         };
         left.filter(remove).count()
@@ -152,6 +157,7 @@ impl Job<'_> {
                 )
             }
         };
+        fault::point("outputs captured");
         let manifest = Arc::new(manifest);
         let outputs = manifest.digest();
         session.set_done(
@@ -281,6 +287,7 @@ impl Job<'_> {
             size: manifest.size() + kept.log.len() as u64,
         };
         let flaky = session.store.failures(&look.key) > 0;
+        fault::point("result kept");
         session.outdate_snapshot();
         session.store.put(&Batch {
             results: kept
@@ -295,6 +302,7 @@ impl Job<'_> {
         session.keep_manifest(state.manifest, Arc::clone(manifest));
         session.set_state(address, state);
         let _ = fs::remove_file(session.marker(address));
+        fault::point("unmarked");
         flaky
     }
 }

@@ -18,6 +18,7 @@ use crate::cache::store::{Batch, Image, State, Store};
 use crate::cache::upkeep::Upkeep;
 use crate::cache::walk::Walker;
 use crate::docker::{self, Engine};
+use crate::fault;
 use crate::image::registry::Registry;
 use crate::pipeline::model::{ServiceId, TargetId, Workspace};
 
@@ -360,9 +361,11 @@ impl Session {
             grown: self.blobs.take_grown(),
             ..Batch::default()
         });
+        fault::point("learned");
         if grown {
             self.keep_within_limit();
         }
+        fault::point("kept within limit");
         let states = self.states_to_keep(changed || grown);
         let mut memos = lock(&self.memos).clone();
         memos.retain(|address, memo| {
