@@ -226,7 +226,6 @@ impl<'a> Job<'a> {
             used: store::now(),
             ..record.clone()
         };
-        self.session.outdate_snapshot();
         self.session.store.put(&Batch {
             results: vec![(look.key, used)],
             states: vec![(self.target.address.to_string(), kept.clone())],

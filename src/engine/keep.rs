@@ -30,10 +30,17 @@ impl Job<'_> {
         if self.target.outputs.is_empty() {
             return Ok(Strays::default());
         }
+        let unfinished = self.unfinished();
         if self.target.incremental {
+            // All of it stays and will be its own, unless this run fails and an earlier result is put back.
+            if unfinished.is_none() {
+                self.mark(&Strays {
+                    found: self.strays()?,
+                    foreign: false,
+                });
+            }
             return Ok(Strays::default());
         }
-        let unfinished = self.unfinished();
         if let Some(manifest) = previous.and_then(|state| self.session.manifest(&state.manifest)) {
             let removed = self.session.place().remove(&manifest);
             removed.map_err(|error| {
@@ -54,20 +61,23 @@ impl Job<'_> {
         };
         let foreign = may_be && self.lies_in_directories(&found);
         let strays = Strays { found, foreign };
-        if let Err(error) = self.mark(&strays) {
-            self.warn(format!("the cache can't be written ({error})"), None);
-        }
+        self.mark(&strays);
         Ok(strays)
     }
 
     /// Leaves word that the target runs, so that a run that is ended can be told from one that left a record.
-    fn mark(&self, strays: &Strays) -> std::io::Result<()> {
-        store::prepare(&self.session.cache_dir)?;
-        let marker = self.session.marker(&self.target.address);
-        marker.parent().map_or(Ok(()), fs::create_dir_all)?;
-        fs::write(&marker, postcard::to_stdvec(strays).unwrap_or_default())?;
+    fn mark(&self, strays: &Strays) {
+        let write = || {
+            store::prepare(&self.session.cache_dir)?;
+            let marker = self.session.marker(&self.target.address);
+            marker.parent().map_or(Ok(()), fs::create_dir_all)?;
+            let bytes = postcard::to_stdvec(strays).map_err(std::io::Error::other)?;
+            store::write_whole(&marker, &bytes)
+        };
+        if let Err(error) = write() {
+            self.warn(format!("the cache can't be written ({error})"), None);
+        }
         fault::point("marked");
-        Ok(())
     }
 
     /// What lay in the outputs before a run that left no record.
@@ -288,7 +298,6 @@ impl Job<'_> {
         };
         let flaky = session.store.failures(&look.key) > 0;
         fault::point("result kept");
-        session.outdate_snapshot();
         session.store.put(&Batch {
             results: kept
                 .store_it

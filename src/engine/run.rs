@@ -73,6 +73,8 @@ struct Coordinator<'a> {
     /// The target that owns the terminal.
     interactive: Option<usize>,
     names: Vec<Arc<str>>,
+    /// When those who wait for the store were last let in.
+    made_way: Instant,
 }
 
 /// What a run needs once something really runs.
@@ -104,6 +106,7 @@ impl<'a> Coordinator<'a> {
             saved: Duration::ZERO,
             exit_code: 0,
             began: Instant::now(),
+            made_way: Instant::now(),
             signals: 0,
             cleaning: HashSet::new(),
             interactive: None,
@@ -324,6 +327,11 @@ impl<'a> Coordinator<'a> {
     /// Until something happens, with the clocks going on.
     fn wait(&mut self) {
         let Some(hands) = &self.hands else { return };
+        // Targets that talk all the time leave no quiet moment.
+        if self.made_way.elapsed() > IDLE {
+            self.session.store.make_way();
+            self.made_way = Instant::now();
+        }
         let message = match hands.messages.recv_timeout(IDLE) {
             Err(RecvTimeoutError::Timeout) => {
                 self.session.store.idle();

@@ -244,14 +244,6 @@ impl Session {
         self.noticed.store(true, Ordering::Relaxed);
     }
 
-    /// The records are about to know more than the snapshot: a run that is ended before it writes a new one must not
-    /// leave the old one to answer.
-    pub fn outdate_snapshot(&self) {
-        if !std::mem::replace(&mut *lock(&self.changed), true) {
-            Snapshot::outdate(&self.cache_dir);
-        }
-    }
-
     pub fn forget_state(&self, address: &str) {
         lock(&self.states).remove(address);
         *lock(&self.changed) = true;
@@ -357,6 +349,8 @@ impl Session {
         if self.options.dry_run || !(changed || grown || noticed) {
             return;
         }
+        // Whatever another forge records now comes after the snapshot, and outdates it.
+        self.store.hold();
         self.store.put(&Batch {
             grown: self.blobs.take_grown(),
             ..Batch::default()

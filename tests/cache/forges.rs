@@ -109,3 +109,32 @@ fn hazard_14_many_forges_at_once_leave_right_results() {
         bed.expect(&["b", "c"], &[]);
     }
 }
+
+#[test]
+fn a_forge_that_is_killed_leaves_no_snapshot_of_another_to_answer() {
+    let pipeline = "[target.first]\ninputs = [\"in\"]\noutputs = [\"first\"]\nrun = 'cp in first'\n\
+        [target.a]\nneeds = [\"first\"]\ninputs = [\"in\"]\noutputs = [\"out\"]\n\
+        run = 'sh ../do; mkdir -p out; echo x > out/x; for name in $(cat in); do echo > out/$name; done'\n\
+        [target.b]\nneeds = [\"a\"]\ninputs = []\noutputs = [\"b\"]\nrun = 'sh ../do; ls out > b'\n\
+        [target.c]\ninputs = [\"other\"]\noutputs = [\"c\"]\nrun = 'cp other c'\n";
+    let bed = Bed::new(pipeline);
+    let put = |text: &str, other: &str| {
+        bed.write("in", text);
+        bed.write("other", other);
+    };
+    bed.write("../do", WAIT);
+    put("", "one\n");
+    assert_eq!(bed.forge(&["b", "c"]).code, 0);
+    bed.write("../hold", "");
+    put("y", "two\n");
+    // `first` is recorded by now, and `a` isn't.
+    let killed = bed.start(&["b"]);
+    killed.tells(r#""target-started","target":"a""#);
+    assert_eq!(bed.forge(&["c"]).outcome("c"), "ran");
+    bed.remove("../hold");
+    killed.tells(r#""target-finished","target":"a""#);
+    killed.kill();
+    put("", "two\n");
+    assert_eq!(bed.forge(&["b"]).code, 0);
+    assert!(!bed.exists("out/y") && bed.read("b") == "x\n");
+}
