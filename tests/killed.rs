@@ -422,3 +422,24 @@ fn killed_anywhere_the_next_run_makes_what_a_clean_build_makes() {
     let by_chance = kills.into_inner().min(wanted) - at_points;
     println!("{at_points} kills at points, {by_chance} by chance, seed {seed}");
 }
+
+#[test]
+fn a_release_has_no_such_points() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let bed = Bed::new("");
+    let object = bed.path("fault.o");
+    // Without debug assertions it is a library that needs nothing, not even what a process kills itself with.
+    let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()));
+    rustc.args(["--edition=2024", "--crate-type=lib", "--emit=obj"]);
+    rustc.args(["-Cdebug-assertions=off", "-Clink-dead-code=yes"]);
+    rustc.arg(root.join("src/fault.rs")).arg("-o").arg(&object);
+    let done = rustc.output().expect("rustc starts");
+    assert!(done.status.success(), "{done:?}");
+    let compiled = fs::read(object).expect("compiled");
+    assert!(!String::from_utf8_lossy(&compiled).contains("FORGE_FAULT"));
+    // Only that file knows how it is asked for, and no profile of a release has assertions.
+    let naming = support::files_with(&root.join("src"), "FORGE_FAULT");
+    assert_eq!(naming, [root.join("src/fault.rs")]);
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).expect("read");
+    assert!(!manifest.contains("debug-assertions"));
+}
