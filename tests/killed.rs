@@ -34,6 +34,7 @@ outputs = ["kinds"]
 run = '''
 : NONCE
 mkdir -p kinds/empty kinds/deep/er
+echo > kinds/rubbish
 i=0
 while read word; do
   i=$((i + 1))
@@ -45,6 +46,8 @@ while read word; do
 done < in/words
 ln -sfn nowhere kinds/dangling
 chmod $(cat in/mode) kinds/$word kinds/empty
+[ ! -e ../hold ] || { : > ../there; while :; do sleep 1; done; }
+rm kinds/rubbish
 '''
 [target.sum]
 needs = ["kinds"]
@@ -421,6 +424,28 @@ fn killed_anywhere_the_next_run_makes_what_a_clean_build_makes() {
     });
     let by_chance = kills.into_inner().min(wanted) - at_points;
     println!("{at_points} kills at points, {by_chance} by chance, seed {seed}");
+}
+
+#[test]
+fn killed_when_a_command_made_all_and_more_the_next_run_makes_what_a_clean_build_makes() {
+    let clean: Vec<Tree> = (0..VARIANTS).map(clean).collect();
+    let bed = Bed::new("");
+    let old = Input::new(0, 0);
+    old.put(&bed);
+    run(&bed);
+    // Once what is recorded already, once something new, before and after which the old is asked for again.
+    for (killed, after) in [(old, old), (Input::new(1, 1), old), (Input::new(0, 2), old)] {
+        killed.put(&bed);
+        bed.write("../hold", "");
+        let mut child = quiet(&bed, &["end", "--force"]).spawn().expect("starts");
+        support::wait_until("the command", || bed.exists("../there").then_some(()));
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        bed.remove("../hold");
+        bed.remove("../there");
+        after.put(&bed);
+        converges(&bed, after, &clean, "a kill in a command");
+    }
 }
 
 #[test]
