@@ -12,6 +12,7 @@ mod error;
 mod manifest;
 mod plain;
 mod reference;
+mod settings;
 mod token;
 mod transport;
 mod wire;
@@ -46,8 +47,14 @@ pub trait Registry: Send + Sync {
     /// The registry refused the last login: the next is made anew.
     fn renew(&self) {}
 
-    /// Sees to it that the repository can be pushed to, or says early why it can't.
-    fn prepare(&self, repository: &str) -> Result<(), RegistryError>;
+    /// Sees to it that the repository can be pushed to, or says early why it can't. One that is made for this keeps
+    /// its tags where they are, but for those that fit a pattern of `moving` (`*` stands for anything).
+    fn prepare(&self, repository: &str, moving: &[String]) -> Result<(), RegistryError>;
+
+    /// Whether a tag that names an image may come to name another, as far as is known once it is prepared.
+    fn moves(&self, _repository: &str, _tag: &str) -> bool {
+        true
+    }
 
     /// What each tag names now.
     fn digests(
@@ -97,7 +104,8 @@ pub trait Registry: Send + Sync {
                 let name = self.name(repository)?;
                 let message =
                     format!("{name}:{tag} names {other} and may not be moved to {digest}");
-                let help = "use a tag that is new for every image (`${git.sha}`), or allow this one to move";
+                let help = "commit what changed, so that `${git.sha}` is another tag; or let this tag move in the \
+                            repository's settings";
                 Err(RegistryError::new(RegistryErrorKind::Immutable, message).with_help(help))
             }
             None => Err(refused),
