@@ -74,6 +74,9 @@ pub struct Options {
     /// Deploy in a freeze, for this reason
     #[arg(long, value_name = "REASON", global = true)]
     pub hotfix: Option<String>,
+    /// Deploy though another deployment is going on
+    #[arg(long, global = true)]
+    pub takeover: bool,
     /// How to show the output of targets
     #[arg(long, value_enum, value_name = "HOW", global = true)]
     pub output: Option<Output>,

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use crate::history::{self, Run};
 use crate::report::style::{duration, printable};
+use crate::units;
 
 /// What ran, when, and how it ended.
 #[derive(clap::Args, Clone, Debug)]
@@ -103,18 +104,10 @@ fn counts(run: &Run) -> String {
     }
 }
 
-/// `5m ago`; the day itself when that is longer ago than a week, or in the future.
 fn age(when: &str, now: Timestamp) -> String {
-    let Ok(then) = when.parse::<Timestamp>() else {
-        return printable(when).into_owned();
-    };
-    let seconds = now.duration_since(then).as_secs();
-    match seconds {
-        0..60 => format!("{seconds}s ago"),
-        60..3600 => format!("{}m ago", seconds / 60),
-        3600..86_400 => format!("{}h ago", seconds / 3600),
-        86_400..604_800 => format!("{}d ago", seconds / 86_400),
-        _ => then.strftime("%Y-%m-%d %H:%M").to_string(),
+    match when.parse() {
+        Ok(then) => units::age(then, now),
+        Err(_) => printable(when).into_owned(),
     }
 }
 

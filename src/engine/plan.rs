@@ -16,7 +16,7 @@ use super::session::Session;
 /// A reference that has no value here.
 const UNSET: &str = "forge::unset";
 /// A target whose condition isn't met was asked for by name.
-const REFUSED: &str = "forge::refused";
+pub(super) const REFUSED: &str = "forge::refused";
 
 /// The targets of a run: each after what it needs.
 pub struct Plan {
@@ -27,8 +27,8 @@ pub struct Plan {
 
 /// Why there is no plan.
 pub enum PlanError {
-    /// A named target's condition isn't met: exit code 4.
-    Refused(Problem),
+    /// A named target's condition isn't met, a deployment can't be made: with the exit code.
+    Refused(Problem, u8),
     /// Exit code 2.
     Invalid(Vec<Problem>),
 }
@@ -56,7 +56,7 @@ impl Plan {
             let target = ws.target(*id);
             let unmet = unmet(session, target);
             if let (Some(reason), true) = (&unmet, named.contains(id)) {
-                return Err(PlanError::Refused(refused(ws, target, reason)));
+                return Err(PlanError::Refused(refused(ws, target, reason), 4));
             }
             if unmet.is_none() {
                 problems.extend(unresolved(session, target));
@@ -241,7 +241,8 @@ fn texts<'a>(session: &'a Session, target: &'a Target) -> Vec<&'a Text> {
             texts.extend(image.tags.iter().chain(&image.cache_from));
             texts.extend(image.build_args.values().chain(image.labels.values()));
         }
-        Kind::Group | Kind::Deploy(_) => {}
+        Kind::Deploy(deploy) => texts.extend(session.ws.environments[deploy.environment].texts()),
+        Kind::Group => {}
     }
     for service in &target.services {
         let service = session.ws.service(*service);

@@ -125,6 +125,11 @@ fn error(error: AwsError) -> DeployError {
 }
 
 impl Provider for Ecs {
+    fn check(&self, spec: &Spec) -> Result<(), DeployError> {
+        let account = self.aws.identity().map_err(error)?.account;
+        prepare::right_account(spec.account.as_deref(), &account).map(drop)
+    }
+
     fn plan(&self, request: &Request, caller: &mut Caller<'_>) -> Result<Plan, DeployError> {
         prepare::plan(self, request, caller)
     }

@@ -139,6 +139,23 @@ pub trait Registry: Send + Sync {
         Facts::read(&self.blob(repository, &config)?)
     }
 
+    /// What an image runs on (`amd64`, `arm64`); `None` where the registry hasn't got it.
+    fn architectures(
+        &self,
+        repository: &str,
+        digest: &Digest,
+    ) -> Result<Option<Vec<String>>, RegistryError> {
+        let Some(manifest) = self.manifest(repository, digest)? else {
+            return Ok(None);
+        };
+        if let Some(listed) = manifest::architectures(&manifest)? {
+            return Ok(Some(listed));
+        }
+        let config = manifest::config(&manifest)?;
+        let facts = Facts::read(&self.blob(repository, &config)?)?;
+        Ok(Some(vec![facts.architecture]))
+    }
+
     /// The manifest of that digest, which must be there.
     fn needed(&self, repository: &str, digest: &Digest) -> Result<Manifest, RegistryError> {
         let found = self.manifest(repository, digest)?;
