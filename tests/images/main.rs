@@ -7,6 +7,7 @@ mod aws;
 mod run;
 
 mod bed;
+mod company;
 mod ecr;
 mod engine;
 mod registry;
