@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use crate::cache::digest::Digest;
 use crate::cache::manifest::Manifest;
-use crate::cache::store::Image as Built;
 use crate::docker::{Credentials, Engine, PushError, PushErrorKind};
 use crate::exec::mask::Mask;
 use crate::image::registry::{self, Digest as RegistryDigest, Registry};
@@ -140,17 +139,7 @@ impl Job<'_> {
     /// What a success leaves: a record, and an image for those that need it.
     fn provided(&self, order: &Order, from: &Provided, duration: Duration, log: &[u8]) -> Finished {
         let pushed = self.session.pushes(order.image);
-        let reference = match pushed {
-            true => format!("{}@{}", from.name, from.digest),
-            false => format!("{}:{}", from.name, order.names.key_tag),
-        };
-        let built = Built {
-            reference,
-            digest: from.digest.clone(),
-            repository: order.names.repository.clone(),
-            tags: order.names.tags.clone(),
-            pushed,
-        };
+        let built = order.names.built(&from.name, from.digest.clone(), pushed);
         let manifest = Arc::new(Manifest::default());
         // Another image is what those that need this one have to see.
         let outputs = Digest::of(from.digest.as_bytes());

@@ -551,6 +551,10 @@ pub fn dry_run(session: &Arc<Session>, plan: &Plan, listener: &mut dyn Listener)
             would_run[number] = coordinator.plan_deployment(target, deploy, &would_run);
             continue;
         }
+        let running_need = match &target.kind {
+            Kind::Image(image) => session.feeder(target, image, plan, &would_run),
+            _ => running_need,
+        };
         let look = coordinator.look_now(target);
         let planned = action(
             session,

@@ -383,3 +383,82 @@ fn throttled_and_failing_calls_are_tried_again() {
         .says("ecr:PutImage was denied")
         .says("not authorized");
 }
+
+/// What `-n` would do with the image, and why.
+#[track_caller]
+fn planned(bed: &Bed) -> (String, String) {
+    let ran = bed.forge(&["image", "-n", "--json"]);
+    let events = ran.code(0).events();
+    let plan = events
+        .iter()
+        .find(|event| event["event"] == "target-planned" && event["target"] == "image");
+    let text = |key: &str| {
+        plan.expect("a plan")[key]
+            .as_str()
+            .expect("text")
+            .to_owned()
+    };
+    (text("action"), text("reason"))
+}
+
+#[test]
+fn what_would_happen_is_said_and_nothing_does() {
+    let aws = Aws::start();
+    let keys = "tags = [\"${git.sha}\"]\nneeds = [\"check\", \"made\"]";
+    let bed = bed(&aws, "create-repository = true", keys);
+    let more = "[target.check]\ninputs = []\ncache = false\nrun = \"true\"\n\
+                [target.made]\ninputs = [\"input\"]\noutputs = [\"made\"]\nrun = \"cp input made\"\n";
+    bed.ws.write(
+        "Pipeline.toml",
+        &format!("{}{more}", bed.ws.read("Pipeline.toml")),
+    );
+    bed.ws.write("input", "one\n");
+    bed.ws.commit();
+    let never = planned(&bed);
+    assert_eq!(never, ("run".into(), "never ran here".into()));
+    assert!(
+        aws.ecr(|ecr| ecr.repositories.is_empty()),
+        "nothing is made"
+    );
+    bed.image(&[]);
+    // What runs every time makes nothing that could be in the image.
+    assert_eq!(planned(&bed).0, "fresh");
+    bed.forge(&["why", "image"]).code(0).says("is fresh");
+
+    let found = "the registry has it already, and it would get the tags ";
+    bed.ws
+        .git(&["commit", "-q", "--allow-empty", "-m", "nothing"]);
+    let elsewhere = bed.elsewhere();
+    elsewhere.ws.write("input", "one\n");
+    elsewhere.ws.commit();
+    for other in [&bed, &elsewhere] {
+        aws.forget_calls();
+        let (action, reason) = planned(other);
+        assert_eq!(
+            (&*action, reason),
+            ("restore", format!("{found}{}", head(other)))
+        );
+        other
+            .forge(&["why", "image"])
+            .code(0)
+            .says("needs no build")
+            .says(found);
+        assert!(aws.calls_of("ecr:PutImage").is_empty() && aws.calls_of("registry:*").is_empty());
+    }
+    // It isn't in ECR any more, but in the engine.
+    repository(&aws, &bed, |found| found.images.clear());
+    let (action, reason) = planned(&bed);
+    assert_eq!(
+        (&*action, &*reason),
+        ("run", "the engine has it already, and it would be pushed")
+    );
+    bed.forget_in_engine();
+    assert_eq!(planned(&bed).1, "the registry doesn't have it");
+    bed.ws.write(".dockerignore", "");
+    bed.ws.write("input", "two\n");
+    assert_eq!(planned(&bed).1, "needs made, which runs");
+    bed.forge(&["why", "image"])
+        .code(0)
+        .says("would be built")
+        .says("input");
+}
