@@ -31,11 +31,6 @@ pub struct Args {
 /// # Errors
 /// When the history can't be read, or `out` can't be written.
 pub fn run(args: &Args, cache_dir: &Path, out: &mut dyn Write, now: Timestamp) -> io::Result<u8> {
-    if let Some(environment) = &args.environment {
-        let name = printable(environment);
-        eprintln!("forge history {name}: deployments aren't there yet; `forge history` lists runs");
-        return Ok(2);
-    }
     let mut runs = history::read(cache_dir)?;
     runs.drain(..runs.len().saturating_sub(args.limit));
     if args.json {
@@ -197,17 +192,9 @@ WHEN                 TIME    TARGETS          COMMIT                 COMMAND
     }
 
     #[test]
-    fn no_runs_and_no_deployments() {
+    fn no_runs() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(ask(dir.path(), &ARGS), (0, "no runs yet\n".to_owned()));
         assert_eq!(ask(dir.path(), &Args { json: true, ..ARGS }).1, "[]\n");
-        let (code, text) = ask(
-            dir.path(),
-            &Args {
-                environment: Some("prod".into()),
-                ..ARGS
-            },
-        );
-        assert_eq!((code, text.as_str()), (2, ""));
     }
 }

@@ -61,17 +61,26 @@ impl Source for Surroundings<'_> {
 
 /// Runs a plan, and tells the workspace's notifiers of it; the run's exit code, whatever becomes of them.
 pub fn run_and_tell(session: &Arc<Session>, plan: &Plan, screen: &mut dyn Listener) -> u8 {
+    tell(session, screen, |listener| execute(session, plan, listener))
+}
+
+/// Lets `work` tell a screen and the workspace's notifiers what happens.
+pub fn tell<T>(
+    session: &Session,
+    screen: &mut dyn Listener,
+    work: impl FnOnce(&mut dyn Listener) -> T,
+) -> T {
     let surroundings = Surroundings(session);
     let Some(mut notifying) = Notifying::new(&session.ws, &surroundings) else {
-        return execute(session, plan, screen);
+        return work(screen);
     };
     let mut chain = Chain::default();
     chain.push(screen);
     chain.push(&mut notifying);
-    let code = execute(session, plan, &mut chain);
+    let done = work(&mut chain);
     drop(chain);
     warn(&notifying.finish());
-    code
+    done
 }
 
 fn warn(reports: &[Report]) {

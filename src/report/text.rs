@@ -356,11 +356,21 @@ impl Text {
                 deployment,
                 progress,
             } => {
-                if let (Some(counts), Some(_)) = (deploy::counts(progress), &self.live) {
+                let shown = self.live.is_some() && deployment.target.is_some();
+                if let (Some(counts), true) = (deploy::counts(progress), shown) {
                     return self.row(deployment.name(), &counts);
                 }
                 let lines = deploy::progress(deployment, progress, paint);
                 self.say(lines.trim_end());
+            }
+            Event::DeployFinished {
+                deployment,
+                outcome,
+                duration,
+                ..
+            } if deployment.target.is_none() => {
+                let line = deploy::rolled_back(deployment, outcome, *duration, paint);
+                self.write(line.as_bytes());
             }
             _ => {}
         }

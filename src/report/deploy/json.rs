@@ -10,11 +10,14 @@ use crate::engine::event::{
 };
 
 /// With what names the deployment.
-fn event(name: &str, deployment: &Deployment, mut fields: Value) -> Value {
-    fields["event"] = name.into();
-    fields["target"] = deployment.target.as_deref().into();
-    fields["environment"] = (*deployment.environment).into();
-    fields
+fn event(name: &str, deployment: &Deployment, fields: Value) -> Value {
+    let mut event = json!({
+        "event": name, "target": deployment.target.as_deref(), "environment": *deployment.environment,
+    });
+    if let (Some(event), Value::Object(fields)) = (event.as_object_mut(), fields) {
+        event.extend(fields);
+    }
+    event
 }
 
 pub fn planned(deployment: &Deployment, plan: &DeployPlan, open: bool) -> Value {

@@ -1,9 +1,12 @@
 //! Plans, steps and ends of deployments, as people read them. Pure.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::engine::event::{
-    BackPlan, DeployPlan, DeployProgress, Deployment, Note, Running, ServicePlan,
+    After, BackPlan, DeployOutcome, DeployPlan, DeployProgress, Deployment, Ending, Note, Running,
+    ServicePlan,
 };
 use crate::report::style::{Paint, count, printable};
 use crate::units;
@@ -215,6 +218,43 @@ pub fn progress(deployment: &Deployment, progress: &DeployProgress, paint: Paint
     let text = progress.to_string();
     let line = |line: &str| format!("{name} │ {}\n", printable(line));
     text.lines().map(line).collect()
+}
+
+/// How a rollback that somebody asked for ended, and what runs now.
+pub fn rolled_back(
+    deployment: &Deployment,
+    outcome: &DeployOutcome,
+    duration: Duration,
+    paint: Paint,
+) -> String {
+    let name = printable(&deployment.environment);
+    let took = units::duration(duration);
+    let runs = outcome.now.iter().map(ToString::to_string);
+    let runs = runs.collect::<Vec<_>>().join(", ");
+    match &outcome.result {
+        Ending::Fresh | Ending::Done => {
+            let text = paint.bold(&format!("{name} was rolled back in {took}"));
+            format!("{} {text} · {runs}\n", paint.good("✓"))
+        }
+        Ending::Failed { reason, after } => {
+            let left = match after {
+                After::Untouched => "nothing was changed".to_owned(),
+                After::RolledBack => "it runs what it ran before".to_owned(),
+                After::Left(why) => why.clone(),
+            };
+            let text = paint.bad(&format!(
+                "{name} was not rolled back: {}",
+                printable(reason)
+            ));
+            format!("✗ {text}\n  {}\n  now: {runs}\n", printable(&left))
+        }
+        Ending::Interrupted { goes_on } => {
+            format!(
+                "■ {name}: interrupted: {}\n  now: {runs}\n",
+                printable(goes_on)
+            )
+        }
+    }
 }
 
 /// What it does now, for a row of the live region; none where a line says it.
