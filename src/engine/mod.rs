@@ -17,6 +17,7 @@ mod image;
 pub mod job;
 mod keep;
 mod log;
+mod login;
 pub mod look;
 mod origin;
 pub mod outcome;

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use crate::cache::digest::Digest;
 use crate::cache::manifest::Manifest;
-use crate::docker::{Credentials, Engine, PushError, PushErrorKind};
+use crate::docker::{Engine, PushError, PushErrorKind};
 use crate::exec::mask::Mask;
-use crate::image::registry::{self, Digest as RegistryDigest, Registry};
+use crate::image::registry::{Digest as RegistryDigest, Registry};
 use crate::pipeline::model::{Image, Reference, Text};
 
 use super::event::{Event, Finished, Outcome};
@@ -21,6 +21,7 @@ use super::image::Names;
 use super::job::Job;
 use super::keep::Kept;
 use super::log::Log;
+use super::login::engines;
 use super::look::{Fault, Look};
 use super::session::Done;
 
@@ -470,18 +471,4 @@ fn may_replace(registry: &dyn Registry, names: &Names) -> Result<(), Fault> {
         )),
         exit_with: 1,
     })
-}
-
-/// As the engine wants to have them. An identity token takes the place of a password, and has no user.
-pub(super) fn engines(login: registry::Credentials) -> Credentials {
-    match login.identity_token {
-        Some(token) => Credentials {
-            user: "<token>".into(),
-            password: token,
-        },
-        None => Credentials {
-            user: login.username,
-            password: login.password,
-        },
-    }
 }

@@ -595,9 +595,11 @@ fn services(session: &Arc<Session>, events: Sender<Message>) -> Result<Services,
     let id = crate::cache::digest::Digest::of(ws.root.as_os_str().as_encoded_bytes()).hex()[..12]
         .to_owned();
     let run = format!("{}-{}", std::process::id(), store::now());
-    Ok(Services::new(id, run, definitions, move |event| {
+    let services = Services::new(id, run, definitions, move |event| {
         let _ = events.send(Message::Event(translate(event)));
-    }))
+    });
+    let session = Arc::clone(session);
+    Ok(services.pulled_as(move |image| session.login_for(image).map_err(|fault| fault.message)))
 }
 
 fn translate(event: ServiceEvent) -> Event {

@@ -10,4 +10,5 @@ mod bed;
 mod company;
 mod ecr;
 mod engine;
+mod pulled;
 mod registry;
