@@ -18,6 +18,7 @@ mod convert;
 mod definitions;
 mod deploy;
 mod follow;
+mod kept;
 mod logs;
 mod past;
 mod prepare;
