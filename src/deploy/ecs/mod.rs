@@ -121,6 +121,12 @@ impl Ecs {
         Ok(view)
     }
 
+    /// What a revision's tag says of a service in which it completed.
+    fn mark(&self, service: &str) -> String {
+        let cluster = convert::last_part(&self.cluster);
+        format!("{cluster}/{}", convert::last_part(service))
+    }
+
     fn may_read_records(&self) -> bool {
         self.records.load(Ordering::Relaxed)
     }
