@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use crate::engine::deploy::early;
 use crate::engine::event::Listener;
 use crate::engine::git::Git;
 use crate::engine::plan::{Plan, PlanError};
@@ -152,6 +153,10 @@ pub fn session_options(context: &Context, words: &Words, named: Vec<TargetId>) -
         no_cache: options.no_cache,
         no_push: options.no_push,
         audited: Vec::new(),
+        yes: options.yes,
+        approve: options.approve.clone(),
+        hotfix: options.hotfix.clone(),
+        takeover: options.takeover,
         logs: options.verbose > 0,
         named,
         args: words.args.clone(),
@@ -174,11 +179,18 @@ pub fn begin(
         options,
         context.caller.clone(),
     );
-    match Plan::new(&session, selected, &session.options.named) {
+    let planned = Plan::new(&session, selected, &session.options.named).and_then(|plan| {
+        if !session.options.dry_run {
+            early::look(&session, &plan)
+                .map_err(|(problem, code)| PlanError::Refused(problem, code))?;
+        }
+        Ok(plan)
+    });
+    match planned {
         Ok(plan) => Ok((Arc::new(session), plan)),
-        Err(PlanError::Refused(problem)) => {
+        Err(PlanError::Refused(problem, code)) => {
             context.show(&[problem]);
-            Err(Ended(4))
+            Err(Ended(code))
         }
         Err(PlanError::Invalid(problems)) => Err(context.report(&problems)),
     }

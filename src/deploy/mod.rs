@@ -23,3 +23,22 @@ pub mod spec;
 pub mod state;
 pub mod tags;
 pub mod taskdef;
+
+use std::sync::Arc;
+
+use crate::pipeline::model::Provider as Kind;
+
+/// Where an environment's services run. `pipeline` is its name.
+///
+/// # Errors
+/// Credentials are missing, there is no engine.
+pub fn open(
+    kind: Kind,
+    _pipeline: &str,
+    spec: &spec::Spec,
+) -> Result<Arc<dyn provider::Provider>, error::DeployError> {
+    match kind {
+        Kind::Ecs => Ok(Arc::new(ecs::Ecs::connect(spec)?)),
+        Kind::Docker => Err(error::DeployError::wrong("no docker provider yet", "")),
+    }
+}

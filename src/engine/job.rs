@@ -49,10 +49,14 @@ pub enum Message {
     Event(Event),
     Finished(usize, Box<Finished>),
     Signal(i32),
+    /// A job wants to ask whoever sits at the terminal, and waits for its turn.
+    Asks(Sender<()>),
+    /// It has been answered.
+    Asked,
 }
 
 /// The right to work on a target, as long as it is kept.
-struct Turn {
+pub(super) struct Turn {
     /// None where no lock can be had: then nothing can be kept either.
     lock: Option<File>,
     /// Another forge worked on it meanwhile.
@@ -75,7 +79,7 @@ pub(super) enum End {
 
 /// One target's way.
 pub struct Job<'a> {
-    shared: &'a Shared,
+    pub(super) shared: &'a Shared,
     pub(super) session: &'a Session,
     pub(super) target: &'a Target,
     /// Runs because of a `finally`: an interrupt is what it is for.
@@ -105,6 +109,9 @@ impl<'a> Job<'a> {
     }
 
     fn try_run(&self, look: Option<Look>) -> Result<Finished, Fault> {
+        if let Kind::Deploy(deploy) = &self.target.kind {
+            return self.deploy(deploy);
+        }
         let mut look = match look {
             Some(look) => look,
             None => self.session.look(self.target, None)?,
@@ -164,7 +171,7 @@ impl<'a> Job<'a> {
     }
 
     /// Waits until no other forge works on this target; then what that one did is found.
-    fn take_turn(&self) -> Turn {
+    pub(super) fn take_turn(&self) -> Turn {
         let mut turn = Turn {
             lock: self.own_lock().ok(),
             waited: false,

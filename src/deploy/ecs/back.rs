@@ -45,8 +45,7 @@ fn one(
     wanted: &Wanted,
     caller: &Caller<'_>,
 ) -> Result<BackService, DeployError> {
-    let service = ecs.need_service(name, caller)?;
-    let view = prepare::usable(&service, &ecs.cluster)?;
+    let (service, view) = prepare::usable(ecs, name, caller)?;
     let gate = gates::free(&view, false);
     if !gate.open {
         let help = format!("`forge cancel {}` takes that one back", spec.name);
@@ -119,7 +118,7 @@ fn choose(
     };
     let mut chosen = decide(&remembered, known);
     if matches!(chosen, Choice::Nothing { .. } | Choice::NotDeployed) {
-        let tagged = ecs.tagged(&running.revision.family, container, known, caller)?;
+        let tagged = ecs.tagged(name, &running.revision.family, container, known, caller)?;
         chosen = decide(&choice::with_older(tagged, remembered), known);
     }
     if caller.is_cancelled() {
@@ -242,7 +241,7 @@ fn back(
     let ended = rollout(ecs, &again, caller)?;
     if ended == Ended::Completed {
         if service.copy {
-            ecs.tag(&registered.arn, tags::COMPLETED, tags::YES, caller);
+            ecs.tag(&registered.arn, tags::COMPLETED, &ecs.mark(name), caller);
         }
         caller.tell(Progress::RolledBack {
             service: name.clone(),
