@@ -8,4 +8,5 @@ mod driver;
 mod failing;
 mod going_back;
 mod looking;
+mod moto;
 mod script;
