@@ -23,3 +23,4 @@ pub mod spec;
 pub mod state;
 pub mod tags;
 pub mod taskdef;
+pub mod way_back;
