@@ -11,6 +11,7 @@ pub mod diff;
 pub mod ecs;
 pub mod error;
 pub mod gates;
+pub mod local;
 pub mod outcome;
 pub mod plan;
 pub mod progress;

@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use super::{Credentials, Engine, EngineError, credentials};
 
 /// What is known of a local image.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ImageInfo {
     /// `sha256:…`
     pub id: String,
