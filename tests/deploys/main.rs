@@ -7,5 +7,6 @@ mod deploying;
 mod driver;
 mod failing;
 mod going_back;
+mod local;
 mod looking;
 mod script;

@@ -22,6 +22,9 @@ pub const GRACE: Duration = Duration::from_secs(10);
 const TRIAL_GRACE: Duration = Duration::from_secs(2);
 /// How often a number is taken that turns out to be another's.
 const ATTEMPTS: u32 = 3;
+/// How often, and with what pause, it is looked who has the lock.
+const LOOKS: u32 = 20;
+const LOOK: Duration = Duration::from_millis(100);
 /// How many replaced deployments are kept to go back to, and how many that failed to look at.
 const KEPT: usize = 10;
 const KEPT_FAILED: usize = 3;
@@ -91,7 +94,7 @@ impl<'a> Part<'a> {
                 id: String::new(),
                 within,
             };
-            part.id = part.lock()?;
+            part.id = part.lock(caller)?;
             // The number was read before the lock was held.
             match part.is_first() {
                 Ok(true) => return Ok(part),
@@ -109,19 +112,24 @@ impl<'a> Part<'a> {
         ))
     }
 
-    /// Creates the container under the name that there is once.
-    fn lock(&self) -> Result<String, DeployError> {
+    /// Creates the container under the name that there is once. A name is taken a moment before its container can be seen,
+    /// and a moment longer.
+    fn lock(&self, caller: &Caller<'_>) -> Result<String, DeployError> {
         let service = &self.new.service;
-        let error = match self.create(Stage::Next)? {
-            Ok(id) => return Ok(id),
-            Err(error) => error,
-        };
-        if !error.is_name_taken() {
-            return Err(super::error(error));
-        }
-        let gate = gates::free(&self.local.look(service)?.view(service), false);
-        if !gate.open {
-            return Err(DeployError::refused(gate.why, gate.help));
+        for _ in 0..LOOKS {
+            match self.create(Stage::Next)? {
+                Ok(id) => return Ok(id),
+                Err(error) if error.is_name_taken() => {}
+                Err(error) => return Err(super::error(error)),
+            }
+            let gate = gates::free(&self.local.look(service)?.view(service), false);
+            if !gate.open {
+                return Err(DeployError::refused(gate.why, gate.help));
+            }
+            caller.pause(LOOK);
+            if caller.is_cancelled() {
+                return Err(DeployError::interrupted());
+            }
         }
         let name = service.base.name(Stage::Next);
         Err(DeployError::wrong(
@@ -209,6 +217,7 @@ impl<'a> Part<'a> {
     /// A container like the one that is going to stay, on any port, sees to it that the old one isn't stopped for one that
     /// doesn't work.
     fn try_out(&self, caller: &mut Caller<'_>) -> Result<(), Stop> {
+        self.go_on(caller)?;
         let created = self.create(Stage::Trial);
         let created = created.map_err(|error| Stop::Failed(Why::Failed, error.message))?;
         let id = created.map_err(|error| self.failed(error))?;

@@ -100,13 +100,17 @@ fn nothing_runs(service: &Service) -> Running {
     }
 }
 
-/// What completed last says the same, runs, and is well.
+/// What completed last says the same, runs alone, and is well.
 fn is_fresh(local: &Local, ledger: &Ledger, wanted: &Definition) -> Result<bool, DeployError> {
     let fields = |one: &Definition| sorted(&Value::Object(one.fields().clone()));
     let Some(live) = ledger.live().filter(|live| live.running) else {
         return Ok(false);
     };
-    if ledger.going().is_some() || fields(&live.definition) != fields(wanted) {
+    let alone = ledger
+        .entries
+        .iter()
+        .all(|one| one.id == live.id || !one.running);
+    if ledger.going().is_some() || !alone || fields(&live.definition) != fields(wanted) {
         return Ok(false);
     }
     let state = local.engine.state(&live.id).map_err(super::error)?;

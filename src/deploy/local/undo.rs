@@ -90,7 +90,11 @@ fn give_back(
     let ended = |one: &Entry| service.base.name(Stage::Ended(one.number, why));
     let trial = ledger.at(Stage::Trial);
     if let Some(trial) = trial {
-        fine_if_gone(local.engine.rename(&trial.id, &ended(trial)))?;
+        match local.engine.rename(&trial.id, &ended(trial)) {
+            // It was cancelled before it had a trial, and that has been noted.
+            Err(error) if error.is_name_taken() => local.engine.remove(&trial.id)?,
+            renamed => fine_if_gone(renamed)?,
+        }
     }
     match ledger.going() {
         None => Ok(()),
