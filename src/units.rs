@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 /// `0.04s`, `4.2s`, `1m 05s`, `2h 03m`.
 pub fn duration(duration: Duration) -> String {
     let ms = duration.as_millis();
@@ -17,6 +19,18 @@ pub fn duration(duration: Duration) -> String {
     }
     let minutes = (seconds + 30) / 60;
     format!("{}h {:02}m", minutes / 60, minutes % 60)
+}
+
+/// `5m ago`; the minute itself when that is longer ago than a week, or in the future.
+pub fn age(then: Timestamp, now: Timestamp) -> String {
+    let seconds = now.duration_since(then).as_secs();
+    match seconds {
+        0..60 => format!("{seconds}s ago"),
+        60..3600 => format!("{}m ago", seconds / 60),
+        3600..86_400 => format!("{}h ago", seconds / 3600),
+        86_400..604_800 => format!("{}d ago", seconds / 86_400),
+        _ => then.strftime("%Y-%m-%d %H:%M").to_string(),
+    }
 }
 
 #[cfg(test)]

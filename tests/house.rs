@@ -17,7 +17,9 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("image", &["aws", "pipeline"]),
     (
         "engine",
-        &["cache", "docker", "exec", "graph", "image", "pipeline"],
+        &[
+            "cache", "deploy", "docker", "exec", "graph", "image", "pipeline",
+        ],
     ),
     ("history", &["engine::event"]),
     ("notify", &["engine::event", "pipeline"]),

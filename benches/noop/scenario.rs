@@ -85,7 +85,7 @@ pub fn named(name: &str) -> Option<&'static Scenario> {
 fn noop(root: &Path, size: Size) -> Vec<Contender> {
     built(root, size);
     let mut contenders = vec![itself("floor", root, &["floor"])];
-    contenders.extend(peers(root, || {}));
+    contenders.extend(peers(root, size, || {}));
     contenders.push(forge("forge", root, &["build"], || {}));
     contenders
 }
@@ -138,7 +138,7 @@ fn edited(root: &Path, size: Size) -> Vec<Contender> {
         thread::sleep(SETTLED);
     };
     let mut contenders = vec![forge("its no-op", root, &["build"], || {})];
-    contenders.extend(peers(root, edit.clone()));
+    contenders.extend(peers(root, size, edit.clone()));
     contenders.push(forge("forge", root, &["build"], edit));
     contenders
 }
@@ -157,7 +157,7 @@ fn restored(root: &Path, size: Size) -> Vec<Contender> {
     });
     let mut contenders = vec![copy];
     let at = root.to_path_buf();
-    contenders.extend(peers(root, move || delete_outputs(&at, size)));
+    contenders.extend(peers(root, size, move || delete_outputs(&at, size)));
     let at = root.to_path_buf();
     contenders.push(forge("forge", root, &["build"], move || {
         delete_outputs(&at, size);
@@ -175,7 +175,7 @@ fn cold(root: &Path, size: Size) -> Vec<Contender> {
             let _ = fs::remove_file(at.join(file));
         }
     };
-    let mut contenders: Vec<Contender> = peers(root, clear.clone()).into_iter().collect();
+    let mut contenders: Vec<Contender> = peers(root, size, clear.clone()).into_iter().collect();
     contenders.push(forge("forge", root, &["build"], clear));
     contenders
 }
@@ -229,7 +229,7 @@ fn built(root: &Path, size: Size) {
         succeed(Path::new(FORGE), &["build"], root);
     }
     for (peer, args) in PEERS {
-        if has(peer) {
+        if takes_part(peer, size) {
             succeed(Path::new(peer), args, root);
         }
     }
@@ -239,9 +239,14 @@ const FORGE: &str = env!("CARGO_BIN_EXE_forge");
 
 const PEERS: [(&str, &[&str]); 2] = [("ninja", &[]), ("make", &["-s"])];
 
+/// What make takes grows with the square of the files.
+fn takes_part(peer: &str, size: Size) -> bool {
+    has(peer) && (peer != "make" || size.files * size.projects <= 10_000)
+}
+
 /// Those that are installed.
-fn peers(root: &Path, prepare: impl Fn() + Clone + 'static) -> Vec<Contender> {
-    let there = PEERS.iter().filter(|(peer, _)| has(peer));
+fn peers(root: &Path, size: Size, prepare: impl Fn() + Clone + 'static) -> Vec<Contender> {
+    let there = PEERS.iter().filter(|(peer, _)| takes_part(peer, size));
     there
         .map(|(name, args)| peer(name, root, args, prepare.clone()))
         .collect()

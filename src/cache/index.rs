@@ -5,12 +5,13 @@
 //! within the tick could keep size and times. (Git calls such entries racy; cargo#5919 is what comes of trusting
 //! them.) The moment is the file system's own, read off a file made for it, never the wall clock.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use super::digest::Digest;
 use super::known::Directory;
@@ -36,8 +37,8 @@ pub struct Index {
     snapshot: Arc<Snapshot>,
     /// Those that were asked for, as the snapshot has them and with what was learned since.
     directories: RwLock<HashMap<Box<str>, Arc<Directory>>>,
-    /// What changed since it was loaded: written back by directory.
-    changed: Mutex<BTreeSet<Box<str>>>,
+    /// Something was learned since it was loaded.
+    changed: AtomicBool,
 }
 
 /// A file's content could not be told.
@@ -68,21 +69,13 @@ impl From<io::Error> for Unreadable {
 }
 
 impl Index {
-    /// `learned` is known beside what the snapshot says.
-    pub fn new(
-        root: &Path,
-        probe_dir: &Path,
-        snapshot: Arc<Snapshot>,
-        learned: HashMap<Box<str>, Directory>,
-    ) -> Self {
-        let learned = learned.into_iter();
-        let learned = learned.map(|(path, directory)| (path, Arc::new(directory)));
+    pub fn new(root: &Path, probe_dir: &Path, snapshot: Arc<Snapshot>) -> Self {
         Self {
             root: root.to_path_buf(),
             probe_dir: probe_dir.to_path_buf(),
             snapshot,
-            directories: RwLock::new(learned.collect()),
-            changed: Mutex::default(),
+            directories: RwLock::default(),
+            changed: AtomicBool::new(false),
         }
     }
 
@@ -180,10 +173,7 @@ impl Index {
             .unwrap_or_else(PoisonError::into_inner);
         let known = directories.entry(directory.into()).or_default();
         Arc::make_mut(known).set(name, stat, digest);
-        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
-        if !changed.contains(directory) {
-            changed.insert(directory.into());
-        }
+        self.changed.store(true, Ordering::Relaxed);
     }
 
     /// The file system's clock, nanoseconds since 1970; none where nothing can be written, and then nothing new is trusted.
@@ -199,28 +189,8 @@ impl Index {
         stat.ok()
     }
 
-    /// The directories that learned something since the last call, with all that is known of them.
-    pub fn take_changed(&self) -> Vec<(Box<str>, Directory)> {
-        let changed =
-            std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner));
-        let directories = self
-            .directories
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        let known = |path: Box<str>| {
-            directories
-                .get(&path)
-                .map(|directory| (path, Directory::clone(directory)))
-        };
-        changed.into_iter().filter_map(known).collect()
-    }
-
     pub fn has_changed(&self) -> bool {
-        !self
-            .changed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_empty()
+        self.changed.load(Ordering::Relaxed)
     }
 
     /// The directories that were asked for and of which something is known, for the snapshot.
@@ -289,12 +259,7 @@ mod tests {
 
     fn bed() -> Bed {
         let dir = tempfile::tempdir().expect("a directory");
-        let index = Index::new(
-            dir.path(),
-            &dir.path().join("probe"),
-            Arc::default(),
-            HashMap::new(),
-        );
+        let index = Index::new(dir.path(), &dir.path().join("probe"), Arc::default());
         Bed { dir, index }
     }
 
@@ -375,12 +340,7 @@ mod tests {
     fn without_a_place_for_the_moment_nothing_is_trusted() {
         let dir = tempfile::tempdir().expect("a directory");
         fs::write(dir.path().join("f"), "x").expect("written");
-        let index = Index::new(
-            dir.path(),
-            Path::new("/proc/nowhere"),
-            Arc::default(),
-            HashMap::new(),
-        );
+        let index = Index::new(dir.path(), Path::new("/proc/nowhere"), Arc::default());
         let stat = Stat::from(&fs::symlink_metadata(dir.path().join("f")).expect("there"));
         index.digests([("f", &stat)].into_iter()).expect("read");
         assert_eq!(index.known("f", &stat), None);

@@ -219,10 +219,15 @@ impl Inputs {
         Digest::of(&frame.0)
     }
 
+    /// Where each file is, and what it was like there.
+    pub fn stat_of_each(&self) -> impl Iterator<Item = (&str, &Stat)> + Clone {
+        let files = self.files.iter();
+        files.map(|file| (file.path.as_str(), &file.stat))
+    }
+
     /// Whether contents can be told by stats alone.
     pub fn are_trusted(&self, index: &Index) -> bool {
-        let files = self.files.iter();
-        index.knows_all(files.map(|file| (file.path.as_str(), &file.stat)))
+        index.knows_all(self.stat_of_each())
     }
 }
 
@@ -504,8 +509,12 @@ impl Finder<'_> {
 /// # Errors
 /// A file can't be read.
 pub fn describe(inputs: &Inputs, index: &Index, preimage: &mut Preimage) -> Result<(), Unreadable> {
-    let files = inputs.files.iter();
-    let digests = index.digests(files.map(|file| (file.path.as_str(), &file.stat)))?;
+    describe_with(inputs, index.digests(inputs.stat_of_each())?, preimage);
+    Ok(())
+}
+
+/// The same, where the digests of all files were asked for before.
+pub fn describe_with(inputs: &Inputs, digests: Vec<Digest>, preimage: &mut Preimage) {
     for (file, digest) in inputs.files.iter().zip(digests) {
         let value = Value::File {
             executable: file.stat.executable(),
@@ -519,7 +528,6 @@ pub fn describe(inputs: &Inputs, index: &Index, preimage: &mut Preimage) -> Resu
     for path in &inputs.absent {
         preimage.add(Section::Input, path, &Value::Absent);
     }
-    Ok(())
 }
 
 /// Writes those outputs of a target that is needed indirectly, which the patterns pick up, into a key.

@@ -1,7 +1,8 @@
 //! The flat file that answers a run with nothing to do.
 //!
-//! It is derived from the records, checksummed, replaced by rename, and thrown away when in doubt: without it the records
-//! are asked, which is slower and as right. What is asked for by name (what a directory's files held, what a target
+//! What it says of targets is derived from the records; which digests files had, it alone keeps. It is checksummed,
+//! replaced by rename, and thrown away when in doubt: without it the records are asked and files are read, which is
+//! slower and as right. What is asked for by name (what a directory's files held, what a target
 //! made) is read when it is asked for: a target costs what is its own, not what the workspace has.
 
 use std::borrow::Cow;
@@ -22,7 +23,9 @@ use super::manifest::Manifest;
 use super::stat::Stat;
 use super::store::State;
 
-const MAGIC: &[u8; 16] = b"forge snapshot 5";
+const MAGIC: &[u8; 16] = b"forge snapshot 6";
+const NAME: &str = "snapshot";
+const OUTDATED: &str = "snapshot.outdated";
 /// Magic, the header's checksum, the header's length.
 const PREFIX: usize = 16 + 32 + 8;
 /// So much is read at once; that of a small workspace is there with one system call.
@@ -65,8 +68,10 @@ pub struct Known {
 /// What a look at a target with nothing to do came to, for one that finds everything as it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memo {
-    /// Of everything that its key is made of, with stats in the place of contents.
-    pub seen: Digest,
+    /// Of everything that its key is made of, but for the inputs.
+    pub rest: Digest,
+    /// Of names and stats of the inputs.
+    pub inputs: Digest,
     pub key: Digest,
     /// Blob of what it made.
     pub manifest: Digest,
@@ -85,7 +90,26 @@ struct Extent {
 impl Snapshot {
     /// None where there is none that can be trusted.
     pub fn load(cache_dir: &Path) -> Option<Self> {
-        let file = File::open(cache_dir.join("snapshot")).ok()?;
+        Self::load_file(&cache_dir.join(NAME))
+    }
+
+    /// One that was current before the records knew more: what it says of files and by digest holds, the rest may not.
+    pub fn load_outdated(cache_dir: &Path) -> Option<Self> {
+        let mut outdated = Self::load_file(&cache_dir.join(OUTDATED))?;
+        outdated.take_known();
+        Some(outdated)
+    }
+
+    /// Whether it is still the one that a run would load.
+    pub fn is_current(&self, cache_dir: &Path) -> bool {
+        let loaded = self.file.as_ref().and_then(|file| file.metadata().ok());
+        let there = fs::metadata(cache_dir.join(NAME)).ok();
+        let stats = loaded.zip(there);
+        stats.is_some_and(|(loaded, there)| Stat::from(&loaded) == Stat::from(&there))
+    }
+
+    fn load_file(path: &Path) -> Option<Self> {
+        let file = File::open(path).ok()?;
         let mut ahead = read_at(&file, 0, AHEAD)?;
         let (magic, rest) = ahead.split_at_checked(MAGIC.len())?;
         let (checksum, rest) = rest.split_at_checked(32)?;
@@ -147,7 +171,7 @@ impl Snapshot {
     /// hold), and this one's directories but for those in `changed`.
     ///
     /// # Errors
-    /// It can't be written; the one of before is then removed, so that no old one answers.
+    /// It can't be written; the one of before is then outdated, so that no old one answers.
     pub fn save(
         &self,
         cache_dir: &Path,
@@ -160,8 +184,9 @@ impl Snapshot {
             .add_manifests(&mut writer, &known, manifest)
             .and_then(|()| self.add_directories(&mut writer, changed))
             .and_then(|()| writer.write(known, cache_dir));
-        if saved.is_err() {
-            Self::remove(cache_dir);
+        match saved {
+            Ok(()) => drop(fs::remove_file(cache_dir.join(OUTDATED))),
+            Err(_) => Self::outdate(cache_dir),
         }
         saved
     }
@@ -216,8 +241,8 @@ impl Snapshot {
     }
 
     /// The records answer until there is another.
-    pub fn remove(cache_dir: &Path) {
-        let _ = fs::remove_file(cache_dir.join("snapshot"));
+    pub fn outdate(cache_dir: &Path) {
+        let _ = fs::rename(cache_dir.join(NAME), cache_dir.join(OUTDATED));
     }
 }
 
@@ -258,7 +283,7 @@ impl Writer {
             path: cache_dir.join(format!("snapshot-{}", std::process::id())),
         };
         fs::write(&staged.path, bytes)?;
-        staged.keep(&cache_dir.join("snapshot"))
+        staged.keep(&cache_dir.join(NAME))
     }
 }
 
@@ -379,6 +404,22 @@ mod tests {
         let snapshot = Snapshot::load(dir.path()).expect("loads");
         assert_eq!(snapshot.manifest(&Digest::of(b"a")), None);
         assert!(snapshot.directory("src").is_some());
+    }
+
+    #[test]
+    fn an_outdated_one_speaks_of_contents_and_not_of_targets() {
+        let dir = tempfile::tempdir().expect("a directory");
+        saved(dir.path());
+        let loaded = Snapshot::load(dir.path()).expect("loads");
+        assert!(loaded.is_current(dir.path()));
+        Snapshot::outdate(dir.path());
+        assert!(!loaded.is_current(dir.path()) && Snapshot::load(dir.path()).is_none());
+        let outdated = Snapshot::load_outdated(dir.path()).expect("loads");
+        check(&outdated, &Known::default(), false);
+        // A newer one takes its place.
+        saved(dir.path());
+        assert!(!loaded.is_current(dir.path()));
+        assert!(Snapshot::load_outdated(dir.path()).is_none());
     }
 
     #[test]

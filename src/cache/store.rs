@@ -1,11 +1,11 @@
-//! The records: what a key gave, what a target was last time, which digests files had.
+//! The records: what a key gave, and what a target was last time.
 //!
 //! sled holds them, and lets one process in at a time. Several forge processes share a workspace, so the store is
 //! open only while it is used: a process closes it when it has nothing to ask for a moment, or as soon as
 //! another waits. Records are versioned and disposable: one that can't be read is not there, a database that
 //! can't be opened is set aside and a new one begun.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,10 +17,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
-use super::known::Directory;
 
 /// Of every value; others aren't read.
-const VERSION: u8 = 3;
+const VERSION: u8 = 2;
 /// Where the default tree keeps [`Store::total`].
 const TOTAL: &[u8] = b"bytes of blobs";
 /// How long sled's own lock may outlive the process or the handle that held it.
@@ -87,7 +86,6 @@ pub struct Batch {
     pub states: Vec<(String, State)>,
     pub forget_states: Vec<String>,
     pub forget_results: Vec<Digest>,
-    pub directories: Vec<(Box<str>, Directory)>,
     /// Keys whose action failed (`true`) or, after failures, succeeded (`false`).
     pub failures: Vec<(Digest, bool)>,
     /// Bytes of blobs that came in, for [`Store::total`].
@@ -100,7 +98,6 @@ impl Batch {
             && self.states.is_empty()
             && self.forget_states.is_empty()
             && self.forget_results.is_empty()
-            && self.directories.is_empty()
             && self.failures.is_empty()
             && self.grown == 0
     }
@@ -133,7 +130,6 @@ enum Slot {
 struct Database {
     results: sled::Tree,
     states: sled::Tree,
-    directories: sled::Tree,
     failures: sled::Tree,
     /// Before the lock, so that it is closed before the lock is given up.
     db: sled::Db,
@@ -195,15 +191,6 @@ impl Store {
         all.into_iter().filter_map(key).collect()
     }
 
-    pub fn directories(&self) -> HashMap<Box<str>, Directory> {
-        let all: Vec<(Vec<u8>, Directory)> =
-            self.with(|db| pairs(&db.directories)).unwrap_or_default();
-        let text = |(name, value): (Vec<u8>, Directory)| {
-            Some((String::from_utf8(name).ok()?.into(), value))
-        };
-        all.into_iter().filter_map(text).collect()
-    }
-
     /// Writes and flushes; nothing of it is lost after that, nothing of it is needed before.
     pub fn put(&self, batch: &Batch) {
         if batch.is_empty() {
@@ -221,9 +208,6 @@ impl Store {
             }
             for key in &batch.forget_results {
                 db.results.remove(key.0)?;
-            }
-            for (path, directory) in &batch.directories {
-                db.directories.insert(path.as_bytes(), encode(directory))?;
             }
             for (key, failed) in &batch.failures {
                 if *failed {
@@ -384,7 +368,6 @@ impl Database {
         Ok(Self {
             results: db.open_tree("results")?,
             states: db.open_tree("states")?,
-            directories: db.open_tree("directories")?,
             failures: db.open_tree("failures")?,
             db,
             _lock: lock,

@@ -18,8 +18,15 @@ use super::args::CacheAction;
 use super::doctor::size as bytes;
 
 /// Everything in a cache directory that the store is made of. The history is not, and stays.
-const PARTS: [&str; 7] = [
-    "snapshot", "records", "blobs", "running", "locks", "active", "tmp",
+const PARTS: [&str; 8] = [
+    "snapshot",
+    "snapshot.outdated",
+    "records",
+    "blobs",
+    "running",
+    "locks",
+    "active",
+    "tmp",
 ];
 
 /// A cache directory, and what the command line says.

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use crate::engine::deploy::early;
 use crate::engine::event::Listener;
 use crate::engine::git::Git;
 use crate::engine::plan::{Plan, PlanError};
@@ -142,6 +143,10 @@ pub fn prepare(
         force: options.force,
         no_cache: options.no_cache,
         no_push: options.no_push,
+        yes: options.yes,
+        approve: options.approve.clone(),
+        hotfix: options.hotfix.clone(),
+        takeover: options.takeover,
         logs: options.verbose > 0,
         named: named.clone(),
         args: words.args.clone(),
@@ -152,11 +157,18 @@ pub fn prepare(
         session_options,
         context.caller.clone(),
     ));
-    match Plan::new(&session, &selected, &named) {
+    let planned = Plan::new(&session, &selected, &named).and_then(|plan| {
+        if !options.dry_run {
+            early::look(&session, &plan)
+                .map_err(|(problem, code)| PlanError::Refused(problem, code))?;
+        }
+        Ok(plan)
+    });
+    match planned {
         Ok(plan) => Ok(Some((session, plan))),
-        Err(PlanError::Refused(problem)) => {
+        Err(PlanError::Refused(problem, code)) => {
             context.show(&[problem]);
-            Err(Ended(4))
+            Err(Ended(code))
         }
         Err(PlanError::Invalid(problems)) => Err(context.report(&problems)),
     }

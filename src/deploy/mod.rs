@@ -25,3 +25,22 @@ pub mod state;
 pub mod tags;
 pub mod taskdef;
 pub mod way_back;
+
+use std::sync::Arc;
+
+use crate::pipeline::model::Provider as Kind;
+
+/// Where an environment's services run. `pipeline` is its name.
+///
+/// # Errors
+/// Credentials are missing, there is no engine.
+pub fn open(
+    kind: Kind,
+    pipeline: &str,
+    spec: &spec::Spec,
+) -> Result<Arc<dyn provider::Provider>, error::DeployError> {
+    match kind {
+        Kind::Ecs => Ok(Arc::new(ecs::Ecs::connect(spec)?)),
+        Kind::Docker => Ok(Arc::new(local::Local::connect(pipeline)?)),
+    }
+}

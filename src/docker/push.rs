@@ -97,7 +97,12 @@ const SAID: &[(&str, PushErrorKind)] = &[
     ("dial tcp", PushErrorKind::Unreachable),
     ("server gave http response", PushErrorKind::Unreachable),
     ("x509", PushErrorKind::Unreachable),
+    (": eof", PushErrorKind::Unreachable),
     ("unexpected eof", PushErrorKind::Unreachable),
+    ("500 internal server error", PushErrorKind::Unreachable),
+    ("502 bad gateway", PushErrorKind::Unreachable),
+    ("503 service unavailable", PushErrorKind::Unreachable),
+    ("toomanyrequests", PushErrorKind::Unreachable),
 ];
 
 fn kind(message: &str) -> PushErrorKind {
@@ -189,6 +194,14 @@ mod tests {
             (
                 "An image does not exist locally with the tag: denied/x",
                 PushErrorKind::NoImage,
+            ),
+            (
+                "Put \"http://127.0.0.1:1/v2/app/manifests/1\": EOF",
+                PushErrorKind::Unreachable,
+            ),
+            (
+                "received unexpected HTTP status: 503 Service Unavailable",
+                PushErrorKind::Unreachable,
             ),
             ("blob upload unknown", PushErrorKind::Other),
         ];

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::docker::{BuildError, BuildSpec, Credentials, Engine, Progress, Pull, StepState};
 use crate::image::context::{Context, ContextError, Entry, Kind};
-use crate::image::registry::{DockerConfig, Reference};
+use crate::image::registry::Reference;
 use crate::pipeline::interpolate::Unresolved;
 use crate::pipeline::paths::is_within;
 
@@ -15,7 +15,7 @@ use super::image::{Recipe, within};
 use super::job::Job;
 use super::log::Log;
 use super::look::Fault;
-use super::provide::{Order, engines};
+use super::provide::Order;
 
 impl Job<'_> {
     /// Sees to it that the engine has the image under this name; whether it had to be built.
@@ -60,8 +60,7 @@ impl Job<'_> {
                 continue;
             }
             self.doing(&format!("pulls {reference}"));
-            let host = reference.parse::<Reference>()?.host;
-            let login = self.login_at(&host)?;
+            let login = self.session.login_for(&reference)?;
             let say = |line: String| self.doing(&format!("pulls {reference}: {line}"));
             let cancelled = || self.is_over(order);
             let pull = Pull {
@@ -128,15 +127,11 @@ impl Job<'_> {
         let mut logins = HashMap::new();
         for base in bases {
             let host = base.parse::<Reference>()?.host;
-            if let Some(login) = self.login_at(&host)? {
+            if let Some(login) = self.session.login_at(&host)? {
                 logins.insert(host, login);
             }
         }
         Ok(logins)
-    }
-
-    fn login_at(&self, host: &str) -> Result<Option<Credentials>, Fault> {
-        Ok(DockerConfig::of_user().credentials(host)?.map(engines))
     }
 
     /// A step, or a line of one: on the screen, and in the log.

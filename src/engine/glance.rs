@@ -24,18 +24,17 @@ const SHARE: usize = 32;
 /// The files of a target with commands as they are now. (Of other kinds files don't tell everything.)
 pub struct Glance {
     pub inputs: Result<Inputs, InputError>,
-    /// Stats of its inputs, and of what it made; none where it never succeeded, or something is missing.
-    stats: Option<(Digest, Digest)>,
+    /// Of the inputs, where their stats aren't the memo's; none where a file couldn't be read.
+    pub digests: Option<Vec<Digest>>,
+    /// Names and stats of the inputs are the memo's, so is what it made.
+    is_same: bool,
 }
 
 impl Glance {
     /// Whether everything is as it was, and so the target what it was. `rest` is its key's preimage but for the inputs.
     pub fn confirms(&self, rest: &Preimage, memo: &Memo, state: &State) -> bool {
-        let is_same = |(inputs, made): &(Digest, Digest)| {
-            let is_its = state.key == memo.key && state.manifest == memo.manifest;
-            is_its && *made == memo.made && seen(rest, inputs) == memo.seen
-        };
-        self.stats.as_ref().is_some_and(is_same)
+        let is_its = state.key == memo.key && state.manifest == memo.manifest;
+        is_its && self.is_same && rest.key() == memo.rest
     }
 }
 
@@ -47,27 +46,42 @@ impl Session {
             .map(|id| self.ws.target(*id))
             .filter(|target| matches!(target.kind, Kind::Command { .. }))
             .collect();
-        let glances = parallel::map(&targets, SHARE, |target| self.glance(target, tree));
-        targets
-            .iter()
-            .map(|target| target.id)
-            .zip(glances)
-            .collect()
+        let mut glances = parallel::map(&targets, SHARE, |target| self.glance(target, tree));
+        self.digest_all(&mut glances);
+        let ids = targets.iter().map(|target| target.id);
+        ids.zip(glances).collect()
     }
 
     fn glance(&self, target: &Target, tree: &Tree) -> Glance {
         let inputs = self.inputs(target, Some(tree));
-        let made = || {
-            let state = self.state(&target.address)?;
-            self.place().stats(&*self.manifest(&state.manifest)?)
-        };
-        let stats = match &inputs {
-            Ok(inputs) if self.memo(&target.address).is_some() => {
-                made().map(|made| (inputs.stats(), made))
+        let is_same = match (&inputs, self.memo(&target.address)) {
+            (Ok(inputs), Some(memo)) if inputs.stats() == memo.inputs => {
+                let manifest = self.manifest(&memo.manifest);
+                manifest.and_then(|manifest| self.place().stats(&manifest)) == Some(memo.made)
             }
-            _ => None,
+            _ => false,
         };
-        Glance { inputs, stats }
+        Glance {
+            inputs,
+            digests: None,
+            is_same,
+        }
+    }
+
+    /// What has to be read is read in one go: a few files of each of many targets are many files.
+    fn digest_all(&self, glances: &mut [Glance]) {
+        let unsure = glances.iter().filter(|glance| !glance.is_same);
+        let inputs = unsure.filter_map(|glance| glance.inputs.as_ref().ok());
+        // Whoever looks at the target tells what can't be read.
+        let Ok(digests) = self.index.digests(inputs.flat_map(Inputs::stat_of_each)) else {
+            return;
+        };
+        let mut digests = digests.into_iter();
+        for glance in glances.iter_mut().filter(|glance| !glance.is_same) {
+            if let Ok(inputs) = &glance.inputs {
+                glance.digests = Some(digests.by_ref().take(inputs.files.len()).collect());
+            }
+        }
     }
 
     /// After a look in full, at a target that has nothing to do: leaves word for the next, if it may rely on it.
@@ -78,7 +92,8 @@ impl Session {
         };
         let made = inputs.are_trusted(&self.index).then(made).flatten();
         let memo = made.map(|made| Memo {
-            seen: seen(rest, &inputs.stats()),
+            rest: rest.key(),
+            inputs: inputs.stats(),
             key: state.key,
             manifest: state.manifest,
             made,
@@ -87,8 +102,4 @@ impl Session {
             self.set_memo(&target.address, memo);
         }
     }
-}
-
-fn seen(rest: &Preimage, inputs: &Digest) -> Digest {
-    Digest::of(&[rest.key().0, inputs.0].concat())
 }

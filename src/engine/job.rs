@@ -1,6 +1,6 @@
 //! How a target that has something to do gets it done: from the cache, or by running.
 //!
-//! A job runs on a thread of its own pool and may wait: for another forge that runs the same target, for a service, for
+//! A job runs on a thread of its own and may wait: for another forge that runs the same target, for a service, for
 //! its processes. It tells what happens through a channel and answers with a [`Finished`].
 
 use std::collections::HashMap;
@@ -47,10 +47,14 @@ pub enum Message {
     Event(Event),
     Finished(usize, Box<Finished>),
     Signal(i32),
+    /// A job wants to ask whoever sits at the terminal, and waits for its turn.
+    Asks(Sender<()>),
+    /// It has been answered.
+    Asked,
 }
 
 /// The right to work on a target, as long as it is kept.
-struct Turn {
+pub(super) struct Turn {
     /// None where no lock can be had: then nothing can be kept either.
     lock: Option<File>,
     /// Another forge worked on it meanwhile.
@@ -66,7 +70,7 @@ pub(super) enum End {
 
 /// One target's way.
 pub struct Job<'a> {
-    shared: &'a Shared,
+    pub(super) shared: &'a Shared,
     pub(super) session: &'a Session,
     pub(super) target: &'a Target,
     /// Runs because of a `finally`: an interrupt is what it is for.
@@ -96,6 +100,9 @@ impl<'a> Job<'a> {
     }
 
     fn try_run(&self, look: Option<Look>) -> Result<Finished, Fault> {
+        if let Kind::Deploy(deploy) = &self.target.kind {
+            return self.deploy(deploy);
+        }
         let mut look = match look {
             Some(look) => look,
             None => self.session.look(self.target, None)?,
@@ -154,7 +161,7 @@ impl<'a> Job<'a> {
     }
 
     /// Waits until no other forge works on this target; then what that one did is found.
-    fn take_turn(&self) -> Turn {
+    pub(super) fn take_turn(&self) -> Turn {
         let mut turn = Turn {
             lock: self.own_lock().ok(),
             waited: false,

@@ -146,12 +146,16 @@ impl Session {
                 reason: String::new(),
             });
         }
-        let inputs = match glance {
-            Some(glance) => glance.inputs?,
-            None => self.inputs(target, None)?,
+        let (inputs, digests) = match glance {
+            Some(glance) => (glance.inputs?, glance.digests),
+            None => (self.inputs(target, None)?, None),
         };
         let mut preimage = rest.clone();
-        inputs::describe(&inputs, &self.index, &mut preimage).map_err(InputError::Unreadable)?;
+        match digests {
+            Some(digests) => inputs::describe_with(&inputs, digests, &mut preimage),
+            None => inputs::describe(&inputs, &self.index, &mut preimage)
+                .map_err(InputError::Unreadable)?,
+        }
         let key = preimage.key();
         let mut look = Look {
             inputs,

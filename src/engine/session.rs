@@ -17,6 +17,7 @@ use crate::cache::snapshot::{Known, Memo, Snapshot};
 use crate::cache::store::{Batch, Image, State, Store};
 use crate::cache::upkeep::Upkeep;
 use crate::cache::walk::Walker;
+use crate::deploy::provider::Provider;
 use crate::docker::{self, Engine};
 use crate::image::registry::Registry;
 use crate::pipeline::model::{ServiceId, TargetId, Workspace};
@@ -39,6 +40,14 @@ pub struct Options {
     pub force: bool,
     /// Images stay in the engine.
     pub no_push: bool,
+    /// Questions are answered with yes.
+    pub yes: bool,
+    /// Deployments are agreed to: all, or just the plan with this id.
+    pub approve: Option<String>,
+    /// The reason to deploy in a freeze.
+    pub hotfix: Option<String>,
+    /// Deploys though another deployment is going on.
+    pub takeover: bool,
     /// Look nothing up and store nothing.
     pub no_cache: bool,
     /// Logs of fresh targets are shown: they have to be read.
@@ -85,6 +94,8 @@ pub struct Session {
     pub(super) bases: Mutex<HashMap<String, String>>,
     pub(super) registry: OnceLock<Result<Box<dyn Registry>, Fault>>,
     pub(super) engine: OnceLock<Result<Engine, Fault>>,
+    /// Where environments' services run, by the environments' numbers.
+    pub(super) providers: Mutex<HashMap<usize, Arc<dyn Provider>>>,
     done: Mutex<HashMap<TargetId, Done>>,
     /// Targets whose last run left no record: what lies in their outputs is in question.
     unfinished: HashSet<String>,
@@ -112,19 +123,8 @@ impl Session {
         } else {
             Store::new(&cache_dir, warn)
         };
-        let (mut snapshot, mut learned) = (Snapshot::load(&cache_dir), HashMap::new());
-        let known = match &mut snapshot {
-            Some(snapshot) => snapshot.take_known(),
-            None if cache_dir.join("records").exists() => {
-                learned = store.directories();
-                Known {
-                    states: store.states(),
-                    ..Known::default()
-                }
-            }
-            None => Known::default(),
-        };
-        let snapshot = Arc::new(snapshot.unwrap_or_default());
+        let (known, snapshot) = what_was(&cache_dir, &store);
+        let snapshot = Arc::new(snapshot);
         // A run that changes nothing doesn't even make a file to read the clock.
         let probe_dir = if options.dry_run {
             PathBuf::from("/dev/null")
@@ -132,7 +132,7 @@ impl Session {
             cache_dir.join("tmp")
         };
         Self {
-            index: Index::new(&ws.root, &probe_dir, Arc::clone(&snapshot), learned),
+            index: Index::new(&ws.root, &probe_dir, Arc::clone(&snapshot)),
             blobs: Blobs::new(&cache_dir),
             git: Git::new(&ws.root),
             tools: Tools::new(known.tools),
@@ -146,6 +146,7 @@ impl Session {
             bases: Mutex::default(),
             registry: OnceLock::new(),
             engine: OnceLock::new(),
+            providers: Mutex::default(),
             done: Mutex::default(),
             unfinished: unfinished(&cache_dir),
             changed: Mutex::new(false),
@@ -229,7 +230,7 @@ impl Session {
     /// leave the old one to answer.
     pub fn outdate_snapshot(&self) {
         if !std::mem::replace(&mut *lock(&self.changed), true) {
-            Snapshot::remove(&self.cache_dir);
+            Snapshot::outdate(&self.cache_dir);
         }
     }
 
@@ -330,27 +331,22 @@ impl Session {
 
     /// Writes what the run learned; nothing where it learned nothing.
     pub fn save(&self) {
-        let tools = self.tools.changed();
         let changed = *lock(&self.changed);
         let grown = self.blobs.has_grown();
-        let noticed = self.noticed.load(Ordering::Relaxed);
-        if self.options.dry_run
-            || !(changed || grown || self.index.has_changed() || tools.is_some() || noticed)
-        {
+        let noticed = self.noticed.load(Ordering::Relaxed)
+            || self.index.has_changed()
+            || self.tools.changed().is_some();
+        if self.options.dry_run || !(changed || grown || noticed) {
             return;
         }
         self.store.put(&Batch {
-            directories: self.index.take_changed(),
             grown: self.blobs.take_grown(),
             ..Batch::default()
         });
         if grown {
             self.keep_within_limit();
         }
-        let mut states = self.store.states();
-        if states.is_empty() {
-            states = lock(&self.states).clone();
-        }
+        let states = self.states_to_keep(changed || grown);
         let mut memos = lock(&self.memos).clone();
         memos.retain(|address, memo| {
             let state = states.get(address);
@@ -376,6 +372,17 @@ impl Session {
             Some(_) => self.store.idle(),
             None => self.store.abandon(),
         }
+    }
+
+    /// What the snapshot shall say. The records know what others did meanwhile; where nobody did anything they aren't asked.
+    fn states_to_keep(&self, changed: bool) -> BTreeMap<String, State> {
+        if changed || !self.snapshot.is_current(&self.cache_dir) {
+            let states = self.store.states();
+            if !states.is_empty() {
+                return states;
+            }
+        }
+        lock(&self.states).clone()
     }
 
     /// Whether somebody asked for the run to end before it could hear that itself.
@@ -413,6 +420,19 @@ impl Session {
 /// `[cache] dir`, absolute.
 pub fn cache_dir(ws: &Workspace) -> PathBuf {
     ws.root.join(&ws.cache.dir)
+}
+
+/// What earlier runs left: the snapshot, else what the records and an older snapshot still say.
+fn what_was(cache_dir: &Path, store: &Store) -> (Known, Snapshot) {
+    if let Some(mut snapshot) = Snapshot::load(cache_dir) {
+        return (snapshot.take_known(), snapshot);
+    }
+    let mut known = Known::default();
+    if cache_dir.join("records").exists() {
+        known.states = store.states();
+    }
+    let outdated = Snapshot::load_outdated(cache_dir);
+    (known, outdated.unwrap_or_default())
 }
 
 fn unfinished(cache_dir: &Path) -> HashSet<String> {

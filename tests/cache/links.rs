@@ -204,7 +204,7 @@ fn forge_manifest(bed: &Bed, change: impl Fn(&mut Manifest)) {
         ..Batch::default()
     });
     drop(store);
-    Snapshot::remove(&cache);
+    Snapshot::outdate(&cache);
 }
 
 #[test]

@@ -146,7 +146,7 @@ fn a_page_is_not_a_manifest() {
     );
     assert_eq!(error.message, expected);
 
-    let error = as_ann(&responder.host, |registry| registry.prepare("a/b")).unwrap_err();
+    let error = as_ann(&responder.host, |registry| registry.prepare("a/b", &[])).unwrap_err();
     assert!(error.message.contains("answered with a page"), "{error}");
     assert!(responder.asked()[0].contains("forge/"));
 

@@ -45,8 +45,7 @@ fn one(
     wanted: &Wanted,
     caller: &Caller<'_>,
 ) -> Result<BackService, DeployError> {
-    let service = ecs.need_service(name, caller)?;
-    let view = prepare::usable(&service, &ecs.cluster)?;
+    let (service, view) = prepare::usable(ecs, name, caller)?;
     let gate = gates::free(&view, false);
     if !gate.open {
         let help = format!("`forge cancel {}` takes that one back", spec.name);

@@ -38,8 +38,12 @@ use super::outcome::Outcome;
 use super::plan::Plan;
 use super::provider::{BackPlan, LogLine, Provider, Record, Status, Wanted};
 use super::request::{Caller, Request};
+use super::seen::{DeploymentView, Rollout, ServiceView};
 use super::spec::Spec;
 use crate::aws::{Aws, AwsError, AwsErrorKind, Place};
+
+/// So many records say what goes on.
+const RECENT: usize = 10;
 
 /// Says when nobody waits for an answer any more.
 type Cancelled<'a> = &'a dyn Fn() -> bool;
@@ -105,6 +109,17 @@ impl Ecs {
         })
     }
 
+    /// What is to be seen of a service; of one whose deployment seems to go on, in the light of its records.
+    fn view(&self, service: &Service, caller: &Caller<'_>) -> Result<ServiceView, DeployError> {
+        let mut view = convert::service(service);
+        let going = |one: &DeploymentView| one.rollout == Rollout::InProgress;
+        if view.deployments.iter().any(going) && self.may_read_records() {
+            let records = self.list_records(&view.name, RECENT, caller);
+            view.settle(&records.map_err(error)?);
+        }
+        Ok(view)
+    }
+
     fn may_read_records(&self) -> bool {
         self.records.load(Ordering::Relaxed)
     }
@@ -125,6 +140,11 @@ fn error(error: AwsError) -> DeployError {
 }
 
 impl Provider for Ecs {
+    fn check(&self, spec: &Spec) -> Result<(), DeployError> {
+        let account = self.aws.identity().map_err(error)?.account;
+        prepare::right_account(spec.account.as_deref(), &account).map(drop)
+    }
+
     fn plan(&self, request: &Request, caller: &mut Caller<'_>) -> Result<Plan, DeployError> {
         prepare::plan(self, request, caller)
     }

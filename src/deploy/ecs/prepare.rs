@@ -3,7 +3,7 @@
 use aws_sdk_ecs::types::{DeploymentControllerType, Service};
 
 use super::past::{self, Known};
-use super::{Ecs, convert, logs, update};
+use super::{Ecs, logs, update};
 use crate::aws::AwsErrorKind;
 use crate::deploy::choice::{self, Back, Choice, Step};
 use crate::deploy::diff::diff;
@@ -23,8 +23,7 @@ pub fn plan(ecs: &Ecs, request: &Request, caller: &mut Caller<'_>) -> Result<Pla
     let mut notes = Vec::new();
     let mut services = Vec::new();
     for name in &spec.services {
-        let service = ecs.need_service(name, caller)?;
-        let view = usable(&service, &ecs.cluster)?;
+        let (service, view) = usable(ecs, name, caller)?;
         gates.push(gates::free(&view, request.takeover));
         services.push(one(ecs, request, &service, &view, caller)?);
     }
@@ -57,13 +56,18 @@ pub fn right_account(expected: Option<&str>, actual: &str) -> Result<Gate, Deplo
 }
 
 /// A service that can be deployed to.
-pub fn usable(service: &Service, cluster: &str) -> Result<ServiceView, DeployError> {
-    let view = convert::service(service);
+pub fn usable(
+    ecs: &Ecs,
+    name: &str,
+    caller: &Caller<'_>,
+) -> Result<(Service, ServiceView), DeployError> {
+    let service = ecs.need_service(name, caller)?;
+    let view = ecs.view(&service, caller)?;
     if view.status != "ACTIVE" {
         return Err(DeployError::wrong(
             format!(
-                "the service `{}` in `{cluster}` is {}",
-                view.name, view.status
+                "the service `{}` in `{}` is {}",
+                view.name, ecs.cluster, view.status
             ),
             "only an ACTIVE service can be deployed to",
         ));
@@ -71,7 +75,7 @@ pub fn usable(service: &Service, cluster: &str) -> Result<ServiceView, DeployErr
     let controller = service.deployment_controller();
     let controller = controller.map(|controller| controller.r#type().clone());
     match controller {
-        None | Some(DeploymentControllerType::Ecs) => Ok(view),
+        None | Some(DeploymentControllerType::Ecs) => Ok((service, view)),
         Some(other) => Err(DeployError::wrong(
             format!(
                 "the service `{}` is deployed by {other}, not by ECS",

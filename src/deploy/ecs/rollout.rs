@@ -53,8 +53,7 @@ pub fn unchanged(
     takeover: bool,
     caller: &Caller<'_>,
 ) -> Result<(aws_sdk_ecs::types::Service, ServiceView), DeployError> {
-    let service = ecs.need_service(name, caller)?;
-    let view = prepare::usable(&service, &ecs.cluster)?;
+    let (service, view) = prepare::usable(ecs, name, caller)?;
     let gate = gates::free(&view, takeover);
     if !gate.open {
         return Err(DeployError::refused(gate.why, gate.help));

@@ -22,23 +22,24 @@ pub fn status(local: &Local, spec: &Spec) -> Result<Vec<Status>, DeployError> {
     for service in local.services(spec) {
         let ledger = local.look(&service)?;
         let going = ledger.going();
-        let Some(primary) = ledger.primary().or(going) else {
+        let Some(shown) = going.or(ledger.primary()) else {
             continue;
         };
-        let others = going.filter(|one| one.id != primary.id);
+        let settled = ledger.entries.iter().filter(|one| one.running);
+        let others = settled.filter(|one| one.id != shown.id && !one.stage.is_going_on());
         all.push(Status {
             service: service.name.clone(),
-            running: primary.seen(),
-            since: primary.created,
+            running: shown.seen(),
+            since: shown.created,
             desired: 1,
-            up: u32::from(primary.running),
-            pending: u32::from(going.is_some()),
-            state: match primary.stage {
+            up: u32::from(shown.running),
+            pending: u32::from(going.is_some() && !shown.running),
+            state: match shown.stage {
                 Stage::Ended(..) => "failed",
                 stage if stage.is_going_on() => "in progress",
                 _ => "completed",
             },
-            others: others.map(Entry::short).into_iter().collect(),
+            others: others.map(Entry::short).collect(),
         });
     }
     match all.is_empty() {

@@ -84,6 +84,11 @@ fn error(error: EngineError) -> DeployError {
 }
 
 impl Provider for Local {
+    /// Who could connect has found it.
+    fn check(&self, _: &Spec) -> Result<(), DeployError> {
+        self.engine.version().map(drop).map_err(error)
+    }
+
     fn plan(&self, request: &Request, caller: &mut Caller<'_>) -> Result<Plan, DeployError> {
         prepare::plan(self, request, caller)
     }

@@ -16,7 +16,7 @@ use crate::deploy::gates::{self, Approval};
 use crate::deploy::outcome::{Ending, Outcome};
 use crate::deploy::plan::{Note, Plan, Running, ServicePlan, sorted};
 use crate::deploy::progress::Progress;
-use crate::deploy::request::{Caller, Request};
+use crate::deploy::request::{Caller, Found, Request};
 use crate::deploy::seen::Revision;
 use crate::deploy::taskdef::{Definition, Image};
 use crate::docker::{EngineError, ImageInfo};
@@ -40,14 +40,14 @@ pub fn plan(
         environment: spec.name.clone(),
         account: String::new(),
         region: String::new(),
-        cluster: "docker".into(),
+        cluster: String::new(),
         image: request.image.clone(),
         commit: request.commit.clone(),
         services,
         before: spec.before.clone(),
         gates,
         needs_approval: spec.approval,
-        notes: notes(local, request)?,
+        notes: notes(local, request, caller)?,
     })
 }
 
@@ -133,12 +133,25 @@ fn check_port(ledger: &Ledger, port: u16) -> Result<(), DeployError> {
     }
 }
 
-fn notes(local: &Local, request: &Request) -> Result<Vec<Note>, DeployError> {
-    let name = request.image.reference();
-    let mut notes = vec![match local.image(&request.image).map_err(super::error)? {
-        Some(_) => Note::Checked(format!("the engine has {name}")),
-        None => Note::NotChecked(format!("{name}: the engine doesn't have it and pulls it")),
-    }];
+/// The image, in the engine or else where the caller knows it to be.
+fn notes(local: &Local, request: &Request, caller: &Caller<'_>) -> Result<Vec<Note>, DeployError> {
+    let image = &request.image;
+    let name = image.reference();
+    let mut notes = Vec::new();
+    if local.image(image).map_err(super::error)?.is_some() {
+        notes.push(Note::Checked(format!("the engine has {name}")));
+    } else {
+        notes.push(match (caller.image)(image) {
+            Found::Here(_) => Note::Checked(format!("the registry has {name}: it is pulled")),
+            Found::Unknown(why) => Note::NotChecked(format!("the image: {why}")),
+            Found::Gone => {
+                return Err(DeployError::wrong(
+                    format!("neither the engine nor the registry has {name}"),
+                    "build it again: --force",
+                ));
+            }
+        });
+    }
     if let Some(count) = request.spec.desired_count.filter(|count| *count != 1) {
         notes.push(Note::NotChecked(format!(
             "desired-count = {count}: the local engine runs one container of a service"
@@ -148,8 +161,11 @@ fn notes(local: &Local, request: &Request) -> Result<Vec<Note>, DeployError> {
 }
 
 impl Local {
-    /// By its digest in a registry, or by its own id.
+    /// By its digest in a registry, or by its own id; one that isn't built yet has neither.
     fn image(&self, image: &Image) -> Result<Option<ImageInfo>, EngineError> {
+        if !image.digest.starts_with("sha256:") {
+            return Ok(None);
+        }
         if !image.repository.is_empty()
             && let Some(found) = self.engine.image(&image.reference())?
         {
