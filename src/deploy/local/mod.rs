@@ -9,8 +9,8 @@
 //! The new one runs and is healthy before the old one goes. Where `url` leads to a port of this machine, a container
 //! can't have it at the same time as another, nor get it later: there a trial, made of the same and on a port of its
 //! own, has to be healthy first. Then the old one is stopped, the new one started on the port, and where it doesn't
-//! get healthy there, the old one is started again. So the port is silent from when the old one begins to stop (which it
-//! may take ten seconds for, if it doesn't listen to SIGTERM) until the new one answers.
+//! get healthy there, the old one is started again. So the port is silent from when the old one, told to end, doesn't listen
+//! any more until the new one does: about a second, and up to ten for one that takes its time over what it has begun.
 //!
 //! # Two at once
 //! The engine gives a name only once, so the container called `.next` is the lock of its service. It outlives a forge
