@@ -21,10 +21,9 @@ pub const HOTFIX: &str = "forge:hotfix";
 pub const COPY_OF: &str = "forge:copy-of";
 /// The container that got the image.
 pub const CONTAINER: &str = "forge:container";
-/// Set, to [`YES`], after its deployment completed and was checked.
+/// The services in which a deployment of it completed and was checked, as `cluster/service`, with blanks between them: a
+/// family may be that of several environments, and what was good in one says nothing of another.
 pub const COMPLETED: &str = "forge:completed";
-
-pub const YES: &str = "yes";
 
 /// What a deployment says of itself.
 pub const OURS: [&str; 7] = [COMMIT, BY, AT, KEY, RUN, HOTFIX, CONTAINER];

@@ -103,7 +103,7 @@ fn choose(
     };
     let mut chosen = decide(&remembered, known);
     if matches!(chosen, Choice::Nothing { .. } | Choice::NotDeployed) {
-        let tagged = ecs.tagged(&running.revision.family, container, known, caller)?;
+        let tagged = ecs.tagged(name, &running.revision.family, container, known, caller)?;
         chosen = decide(&choice::with_older(tagged, remembered), known);
     }
     if caller.is_cancelled() {
@@ -177,7 +177,7 @@ fn back(
     let ended = rollout(ecs, &again, caller)?;
     if ended == Ended::Completed {
         if service.copy {
-            ecs.tag(&registered.arn, tags::COMPLETED, tags::YES, caller);
+            ecs.tag(&registered.arn, tags::COMPLETED, &ecs.mark(name), caller);
         }
         caller.tell(Progress::RolledBack {
             service: name.clone(),

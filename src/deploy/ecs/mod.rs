@@ -18,6 +18,7 @@ mod convert;
 mod definitions;
 mod deploy;
 mod follow;
+mod kept;
 mod logs;
 mod past;
 mod prepare;
@@ -118,6 +119,12 @@ impl Ecs {
             view.settle(&records.map_err(error)?);
         }
         Ok(view)
+    }
+
+    /// What a revision's tag says of a service in which it completed.
+    fn mark(&self, service: &str) -> String {
+        let cluster = convert::last_part(&self.cluster);
+        format!("{cluster}/{}", convert::last_part(service))
     }
 
     fn may_read_records(&self) -> bool {

@@ -3,7 +3,7 @@
 use aws_sdk_ecs::types::{DeploymentControllerType, Service};
 
 use super::past::{self, Known};
-use super::{Ecs, logs, update};
+use super::{Ecs, kept, logs, update};
 use crate::aws::AwsErrorKind;
 use crate::deploy::choice::{self, Back, Choice, Step};
 use crate::deploy::diff::diff;
@@ -201,28 +201,7 @@ fn look(
     for name in service.definition.container_names() {
         log_group(ecs, &service.definition, name, notes, caller)?;
     }
-    let has = |key: &str| service.definition.fields().contains_key(key);
-    if has("executionRoleArn") || has("taskRoleArn") {
-        notes.push(Note::NotChecked(
-            "the roles: only ECS can take them on".into(),
-        ));
-    }
-    let secrets = |name: &str| {
-        let container = service.definition.container(name);
-        let list = container.and_then(|one| one.get("secrets")?.as_array());
-        list.is_some_and(|list| !list.is_empty())
-    };
-    if service
-        .definition
-        .container_names()
-        .into_iter()
-        .any(secrets)
-    {
-        notes.push(Note::NotChecked(
-            "the secrets: only the execution role may read them".into(),
-        ));
-    }
-    Ok(())
+    kept::look(ecs, &service.definition, notes)
 }
 
 /// A group that is missing keeps every task from starting.
