@@ -108,6 +108,9 @@ fn service_rows(service: &ServicePlan, paint: Paint) -> Vec<String> {
 
 /// `app:41, sha256:0f0f…, commit 1234abc`
 fn running(running: &Running) -> String {
+    if running.deployment.is_empty() && running.revision_arn.is_empty() {
+        return "nothing yet".into();
+    }
     let mut text = running.revision.to_string();
     if let Some(digest) = &running.digest {
         text += &format!(", {}", short(digest));
