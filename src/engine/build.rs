@@ -108,7 +108,12 @@ impl Job<'_> {
         let context = self.build_context(order)?;
         let mut watch = |progress: Progress| self.show(order, &progress, log);
         let built = engine.build(&spec, &context, &mut watch, &|| self.is_over(order));
-        let id = built.map_err(|error| self.build_failed(order, &recipe, error, log))?;
+        let id = built.map_err(|error| {
+            if !error.is_cancelled() {
+                self.remember_failure(&order.look.key);
+            }
+            self.build_failed(order, &recipe, error, log)
+        })?;
         // What was sent must be what the key was made of: else the tag would lie.
         if let Some((what, help)) = self.moved(order.look)? {
             let again = "nothing was pushed or tagged; run it again".to_owned();

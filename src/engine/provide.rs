@@ -80,7 +80,6 @@ impl Job<'_> {
             Ok(provided) => self.provided(&order, &provided, began.elapsed(), &log),
             Err(_) if self.is_cancelled() => self.words.interrupted(),
             Err(fault) => {
-                self.remember_failure(&look.key);
                 let help = fault.help.clone();
                 let mut finished = self.words.fault(fault);
                 let help = help
@@ -114,7 +113,6 @@ impl Job<'_> {
                         of,
                         reason: fault.message,
                     });
-                    self.remember_failure(&order.look.key);
                     attempt += 1;
                 }
                 provided => return (provided, attempt),
