@@ -15,6 +15,7 @@ use crate::engine::session::Session;
 use crate::exec::service::{leftovers, sweep};
 use crate::pipeline::model::{Kind, Provider, Tool, Workspace};
 use crate::report::style::{Paint, count, printable};
+use crate::units::size;
 
 /// The first API version whose engines build with BuildKit.
 const BUILDKIT_API: (u32, u32) = (1, 39);
@@ -371,22 +372,6 @@ fn credentials(session: Option<&Session>) -> Vec<Finding> {
     vec![Finding::new(Mark::Aside, "AWS", why)]
 }
 
-/// `812 B`, `12.3 MB`.
-pub(super) fn size(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    for unit in ["B", "kB", "MB", "GB"] {
-        if value < 999.5 {
-            return if unit == "B" {
-                format!("{value} B")
-            } else {
-                format!("{value:.1} {unit}")
-            };
-        }
-        value /= 1000.0;
-    }
-    format!("{value:.1} TB")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -450,15 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_versions_read_like_people_write_them() {
-        for (bytes, text) in [
-            (0, "0 B"),
-            (812, "812 B"),
-            (1500, "1.5 kB"),
-            (77_140_000_000, "77.1 GB"),
-        ] {
-            assert_eq!(size(bytes), text);
-        }
+    fn an_engine_since_1_39_has_buildkit() {
         assert!(has_buildkit("1.41") && has_buildkit("1.39") && has_buildkit("2.0"));
         assert!(!has_buildkit("1.38") && !has_buildkit(""));
     }

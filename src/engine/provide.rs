@@ -351,9 +351,9 @@ impl Job<'_> {
         registry: &dyn Registry,
         full: &str,
     ) -> Result<Result<(), PushError>, Fault> {
-        self.doing(&format!("pushes {full}"));
+        self.doing(&format!("pushing to {}", registry.host()?));
         let login = registry.login()?.map(engines);
-        let mut say = |line: String| self.doing(&format!("pushes {full}: {line}"));
+        let mut say = |line: String| self.doing(&format!("pushing {line}"));
         let cancelled = || self.is_over(order);
         Ok(engine.push(full, login.as_ref(), &mut say, &cancelled))
     }
