@@ -13,7 +13,7 @@ use super::layers::Layers;
 use super::{Credentials, Engine, EngineError, credentials};
 
 /// What is known of a local image.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ImageInfo {
     /// `sha256:…`
     pub id: String,
@@ -30,6 +30,8 @@ pub struct ImageInfo {
     pub user: String,
     /// The command of its HEALTHCHECK, ready for [`Engine::exec`].
     pub health_check: Option<Vec<String>>,
+    /// The TCP ports that it exposes, the lowest first.
+    pub ports: Vec<u16>,
 }
 
 /// What is pulled, and as whom.
@@ -127,11 +129,24 @@ fn info(image: ImageInspect) -> ImageInfo {
             .unwrap_or(0),
         labels: config.labels.unwrap_or_default(),
         user: config.user.unwrap_or_default(),
+        ports: tcp_ports(config.exposed_ports.unwrap_or_default()),
         health_check: config
             .healthcheck
             .and_then(|check| check.test)
             .and_then(health_command),
     }
+}
+
+/// From `["80/tcp", "53/udp"]`.
+fn tcp_ports(exposed: Vec<String>) -> Vec<u16> {
+    let port = |text: &String| match text.split_once('/') {
+        Some((port, "tcp")) => port.parse().ok(),
+        Some(_) => None,
+        None => text.parse().ok(),
+    };
+    let mut ports: Vec<u16> = exposed.iter().filter_map(port).collect();
+    ports.sort_unstable();
+    ports
 }
 
 /// Repository and tag of a reference. Where the tag is left out it is `latest`, because the engine would take all of them;
@@ -173,6 +188,13 @@ mod tests {
             ("localhost:5000/redis", "7")
         );
         assert_eq!(split_tag("redis@sha256:ab"), ("redis@sha256:ab", ""));
+    }
+
+    #[test]
+    fn only_tcp_ports_count() {
+        let exposed = ["8080/tcp", "53/udp", "80/tcp", "9", "x/tcp"];
+        let ports = tcp_ports(exposed.map(str::to_owned).to_vec());
+        assert_eq!(ports, [9, 80, 8080]);
     }
 
     #[test]
