@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::error::DeployError;
+use super::gates::{self, Gate};
 use super::progress::Progress;
 use super::spec::Spec;
+use super::tags;
 use super::taskdef::{Definition, Image};
 
 /// What is to be deployed, and where.
@@ -32,6 +35,49 @@ pub struct Request {
     pub hotfix: Option<String>,
     /// Goes ahead though another deployment is going on.
     pub takeover: bool,
+}
+
+impl Request {
+    /// The gates that need nothing but what is asked for.
+    pub fn gates(&self) -> Vec<Gate> {
+        let spec = &self.spec;
+        let zone = spec.timezone.as_deref();
+        vec![
+            gates::branch(&spec.branch, self.branch.as_deref()),
+            gates::freeze(&spec.freeze, zone, self.now, self.hotfix.as_deref()),
+        ]
+    }
+
+    /// The definition gets the image, what the environment lays over it, and the tags of this deployment in
+    /// place of those of an earlier one.
+    ///
+    /// # Errors
+    /// Sizes that don't go together.
+    pub fn put_into(
+        &self,
+        definition: &mut Definition,
+        container: &str,
+    ) -> Result<(), DeployError> {
+        definition.pin(container, &self.image);
+        definition.overlay(container, &self.spec.overlay);
+        definition.check()?;
+        definition.tags.forget_ours();
+        let at = self.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        for (key, value) in [
+            (tags::COMMIT, self.commit.as_deref()),
+            (tags::BY, Some(self.by.as_str())),
+            (tags::AT, Some(at.as_str())),
+            (tags::KEY, Some(self.key.as_str())),
+            (tags::RUN, self.run.as_deref()),
+            (tags::HOTFIX, self.hotfix.as_deref()),
+            (tags::CONTAINER, Some(container)),
+        ] {
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                definition.tags.set(key, value);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What is known of an image in its registry.

@@ -41,12 +41,7 @@ pub fn deploy(
     if plan.is_fresh() {
         return Ok(end(Ending::Fresh));
     }
-    if let Some(gate) = plan.refusal(approval) {
-        return Err(DeployError::refused(
-            format!("{}: {}", gate.name.text(), gate.why),
-            gate.help,
-        ));
-    }
+    plan.admit(approval)?;
     let work = Work { ecs, request };
     let result = work.run(plan, caller)?;
     Ok(end(result))

@@ -7,12 +7,11 @@ use super::{Ecs, kept, logs, update};
 use crate::aws::AwsErrorKind;
 use crate::deploy::choice::{self, Back, Choice, Step};
 use crate::deploy::diff::diff;
-use crate::deploy::error::DeployError;
+use crate::deploy::error::{DeployError, Kind};
 use crate::deploy::gates::{self, Gate};
 use crate::deploy::plan::{Note, Plan, Running, ServicePlan};
 use crate::deploy::request::{Caller, Found, Request};
 use crate::deploy::seen::{Rollout, ServiceView};
-use crate::deploy::tags::{self, Tags};
 use crate::deploy::taskdef::Definition;
 
 /// See [`crate::deploy::provider::Provider::plan`].
@@ -20,13 +19,7 @@ pub fn plan(ecs: &Ecs, request: &Request, caller: &mut Caller<'_>) -> Result<Pla
     let account = ecs.aws.identity().map_err(super::error)?.account;
     let spec = &request.spec;
     let mut gates = vec![right_account(spec.account.as_deref(), &account)?];
-    gates.push(gates::branch(&spec.branch, request.branch.as_deref()));
-    gates.push(gates::freeze(
-        &spec.freeze,
-        spec.timezone.as_deref(),
-        request.now,
-        request.hotfix.as_deref(),
-    ));
+    gates.extend(request.gates());
     let mut notes = Vec::new();
     let mut services = Vec::new();
     for name in &spec.services {
@@ -141,28 +134,7 @@ fn new_definition(
     let spec = &request.spec;
     let mut definition = request.definition.as_ref().unwrap_or(current).clone();
     let container = definition.choose(spec.container.as_deref(), &request.image.repository)?;
-    definition.pin(&container, &request.image);
-    definition.overlay(&container, &spec.overlay);
-    definition.check()?;
-    definition.tags.forget_ours();
-    let at = request.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let ours = [
-        (tags::COMMIT, request.commit.as_deref()),
-        (tags::BY, Some(request.by.as_str())),
-        (tags::AT, Some(at.as_str())),
-        (tags::KEY, Some(request.key.as_str())),
-        (tags::RUN, request.run.as_deref()),
-        (tags::HOTFIX, request.hotfix.as_deref()),
-        (tags::CONTAINER, Some(container.as_str())),
-    ];
-    let set = |tags: &mut Tags, (key, value): (&str, Option<&str>)| {
-        if let Some(value) = value.filter(|value| !value.is_empty()) {
-            tags.set(key, value);
-        }
-    };
-    for pair in ours {
-        set(&mut definition.tags, pair);
-    }
+    request.put_into(&mut definition, &container)?;
     Ok((container, definition))
 }
 
@@ -172,10 +144,17 @@ fn last_good(
     service: &str,
     running: &Running,
     named: Option<&str>,
-    caller: &Caller<'_>,
+    caller: &mut Caller<'_>,
 ) -> Result<Option<Step>, DeployError> {
     let mut known = Known::default();
-    let completed = ecs.completed(service, named, &mut known, caller)?;
+    let completed = match ecs.completed(service, named, &mut known, caller) {
+        Ok(completed) => completed,
+        Err(error) if error.kind == Kind::Interrupted => return Err(error),
+        Err(error) => {
+            caller.warn(format!("what completed before can't be read: {error}"));
+            return Ok(None);
+        }
+    };
     let running = Step {
         revision: running.revision.clone(),
         copy_of: None,
