@@ -90,6 +90,22 @@ impl Place<'_> {
             .all(|((_, _, wanted), found)| *wanted == found))
     }
 
+    /// What tells that something was written anew since, if only with the content that it had; none where something isn't
+    /// there. A link to a file more or less tells nothing.
+    pub fn writes(&self, manifest: &Manifest) -> Option<Digest> {
+        let mut bytes = Vec::with_capacity(manifest.entries.len() * 32);
+        for entry in &manifest.entries {
+            let metadata = fs::symlink_metadata(self.root.join(&entry.path)).ok()?;
+            let stat = Stat::from(&metadata);
+            if stat.kind() != Kind::Directory {
+                let mtime = stat.mtime.cast_unsigned();
+                let numbers = [stat.dev, stat.ino, stat.size, mtime];
+                bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+            }
+        }
+        Some(Digest::of(&bytes))
+    }
+
     /// A digest of what is where the manifest says, by stats; none where something isn't there.
     pub fn stats(&self, manifest: &Manifest) -> Option<Digest> {
         self.stats_if(manifest, |_, _| true)

@@ -208,6 +208,9 @@ impl<'a> Job<'a> {
         let previous = state
             .as_ref()
             .and_then(|state| self.session.manifest(&state.manifest));
+        if state.is_some() && previous.is_none() {
+            self.remove_unlisted(Some(&manifest));
+        }
         let touched = match self.session.place().restore(&manifest, previous.as_deref()) {
             Ok(touched) => touched + self.remove_leftovers(&manifest),
             Err(error) => {
@@ -252,6 +255,7 @@ impl<'a> Job<'a> {
 
     /// Runs the commands and keeps what they made.
     fn execute(&self, mut look: Look) -> Result<Finished, Fault> {
+        look.needs = self.needs_now();
         if let Kind::Image(image) = &self.target.kind {
             return self.provide(image, look);
         }

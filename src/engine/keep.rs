@@ -41,11 +41,16 @@ impl Job<'_> {
             }
             return Ok(Strays::default());
         }
-        if let Some(manifest) = previous.and_then(|state| self.session.manifest(&state.manifest)) {
-            let removed = self.session.place().remove(&manifest);
+        let made = previous.map(|state| self.session.manifest(&state.manifest));
+        if let Some(Some(manifest)) = &made {
+            let removed = self.session.place().remove(manifest);
             removed.map_err(|error| {
                 Fault::failed(format!("its old outputs can't be removed: {error}"))
             })?;
+        }
+        let lost = matches!(made, Some(None));
+        if lost && unfinished.is_none() {
+            self.remove_unlisted(None);
         }
         fault::point("outputs cleared");
         let mut found = self.strays()?;
@@ -55,7 +60,7 @@ impl Job<'_> {
         }
         // Where it ran before, what lies there now came after; unless there were others' files from the beginning.
         let may_be = match (previous, unfinished) {
-            (Some(state), _) => state.foreign,
+            (Some(state), _) => state.foreign || lost,
             (None, Some(known)) => known.foreign,
             (None, None) => true,
         };
@@ -97,6 +102,12 @@ impl Job<'_> {
         files.any(|(path, _)| !named(path))
     }
 
+    fn outputs_named(&self) -> String {
+        let outputs = self.target.outputs.iter();
+        let patterns: Vec<&str> = outputs.map(|output| output.pattern.as_str()).collect();
+        patterns.join(" and ")
+    }
+
     /// What lies in the outputs.
     fn strays(&self) -> Result<Found, Fault> {
         capture::scan(&self.session.ws.root, &self.target.outputs, false)
@@ -108,6 +119,34 @@ impl Job<'_> {
         match (self.unfinished(), self.strays()) {
             (Some(known), Ok(found)) => self.remove_unknown(&found, &known, Some(manifest)),
             _ => 0,
+        }
+    }
+
+    /// Where the cache has lost the list of what the target made last time: what isn't made any more would pass for
+    /// somebody else's, and for an input of those who need it. A file whose content the cache keeps was made by a target.
+    pub(super) fn remove_unlisted(&self, keep: Option<&Manifest>) {
+        let (session, place) = (self.session, self.session.place());
+        let found = self.strays().unwrap_or_default();
+        // Backwards: what is in a directory before the directory, which goes only when it is empty.
+        for (path, stat) in found.iter().rev() {
+            if keep.is_some_and(|keep| keep.get(path).is_some()) || place.leads_out(path) {
+                continue;
+            }
+            let full = session.ws.root.join(path);
+            let _ = match stat.kind() {
+                FileKind::Directory => fs::remove_dir(full),
+                FileKind::File => {
+                    let digests = session.index.digests([(path.as_str(), stat)].into_iter());
+                    let is_kept = digests.is_ok_and(|all| session.blobs.contains(&all[0]));
+                    if is_kept {
+                        fs::remove_file(full)
+                    } else {
+                        Ok(())
+                    }
+                }
+                FileKind::Link => fs::remove_file(full),
+                FileKind::Other => Ok(()),
+            };
         }
     }
 
@@ -204,13 +243,7 @@ impl Job<'_> {
 
     fn warn_of_foreign(&self, first: &str) {
         let address = &self.target.address;
-        let outputs: Vec<&str> = self
-            .target
-            .outputs
-            .iter()
-            .map(|output| output.pattern.as_str())
-            .collect();
-        let outputs = outputs.join(" and ");
+        let outputs = self.outputs_named();
         self.warn(
             format!("{first} was there before forge ran this target"),
             Some(format!(
@@ -248,16 +281,26 @@ impl Job<'_> {
         if let Some(what) = session.outdated(self.target, &inputs, &look.preimage)? {
             return Ok(Some((format!("{what} while it ran"), None)));
         }
+        // Another forge may have made them again meanwhile, just as they were: what was read halfway through is wrong.
+        let written = look.needs != self.needs_now();
         for need in graph::leaf_needs(&session.ws, self.target.id) {
             let done = session.outputs_of(need);
             let intact = |done: Done| session.place().is_intact(&done.manifest);
-            if !done.map_or(Ok(true), intact).map_err(InputError::from)? {
+            if written || !done.map_or(Ok(true), intact).map_err(InputError::from)? {
                 let address = &session.ws.target(need).address;
                 let what = format!("outputs of {address}, which it needs, changed while it ran");
                 return Ok(Some((what, None)));
             }
         }
         Ok(None)
+    }
+
+    /// See [`Look::needs`].
+    pub(super) fn needs_now(&self) -> Vec<Option<Digest>> {
+        let needs = graph::leaf_needs(&self.session.ws, self.target.id).into_iter();
+        let done = needs.filter_map(|need| self.session.outputs_of(need));
+        done.map(|done| self.session.place().writes(&done.manifest))
+            .collect()
     }
 
     /// Writes the record; whether the action had failed before under the same key.

@@ -34,6 +34,10 @@ pub struct Look {
     pub fresh: Option<State>,
     /// Why it isn't.
     pub reason: String,
+    /// [`Place::writes`] of what its needs left, when it began to run.
+    ///
+    /// [`Place::writes`]: crate::cache::restore::Place::writes
+    pub needs: Vec<Option<Digest>>,
 }
 
 /// Why a target can't even be looked at.
@@ -151,6 +155,7 @@ impl Session {
                 key: state.key,
                 fresh: Some(state.clone()),
                 reason: String::new(),
+                needs: Vec::new(),
             });
         }
         let (inputs, digests) = match glance {
@@ -170,6 +175,7 @@ impl Session {
             key,
             fresh: None,
             reason: String::new(),
+            needs: Vec::new(),
         };
         if !asks {
             look.reason = if self.is_audited(target.id) {
