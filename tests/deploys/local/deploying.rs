@@ -326,3 +326,27 @@ fn what_cannot_work_is_refused_before_anything_is_made() {
     }
     assert!(bed.containers().is_empty());
 }
+
+#[test]
+fn an_image_that_the_engine_hasnt_is_pulled_as_who_may() {
+    let bed = Bed::new();
+    let image = bed.web("one");
+    let pushed = bed.push(&image);
+    let plan = Plan {
+        pushed: Some(&pushed),
+        ..Plan::default()
+    };
+    bed.plan(&plan).ends(0).says("it is pulled");
+    let stranger = Plan {
+        stranger: true,
+        ..plan
+    };
+    bed.deploy(&stranger).ends(1).says("docker pull");
+    assert!(bed.containers().is_empty());
+    let plan = Plan {
+        stranger: false,
+        ..stranger
+    };
+    bed.deploy(&plan).ends(0).says("app: pulling ");
+    assert_eq!(bed.answer().as_deref(), Some("one"));
+}
