@@ -58,6 +58,10 @@ fn explain(session: &Session, target: &Target) -> Answer {
             "a group: it has nothing to do itself; ask about what it needs",
         );
     }
+    if matches!(target.kind, Kind::Deploy(_)) {
+        let text = "a deployment: what runs there is asked each time";
+        return say("unknown", &format!("{text} (forge {} -n)", target.address));
+    }
     let look = match session.look(target, None) {
         Ok(look) => look,
         Err(fault) => return say("run", &fault.message),

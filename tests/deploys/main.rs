@@ -9,4 +9,5 @@ mod failing;
 mod going_back;
 mod local;
 mod looking;
+mod moto;
 mod script;

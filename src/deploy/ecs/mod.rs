@@ -115,8 +115,12 @@ impl Ecs {
         let mut view = convert::service(service);
         let going = |one: &DeploymentView| one.rollout == Rollout::InProgress;
         if view.deployments.iter().any(going) && self.may_read_records() {
-            let records = self.list_records(&view.name, RECENT, caller);
-            view.settle(&records.map_err(error)?);
+            // Without them it only seems to go on for longer.
+            match self.list_records(&view.name, RECENT, caller) {
+                Ok(records) => view.settle(&records),
+                Err(failed) if failed.kind == AwsErrorKind::Cancelled => return Err(error(failed)),
+                Err(_) => {}
+            }
         }
         Ok(view)
     }

@@ -56,8 +56,10 @@ pub fn plan(deployment: &Deployment, plan: &DeployPlan, open: bool, paint: Paint
         "before",
         plan.before.iter().map(|line| printable(line).into_owned()),
     );
-    page.rows("gates", gates(&name, plan, open, paint));
-    page.rows("looked at", notes(plan, paint));
+    if !plan.is_fresh() {
+        page.rows("gates", gates(&name, plan, open, paint));
+        page.rows("looked at", notes(plan, paint));
+    }
     page.text
 }
 
