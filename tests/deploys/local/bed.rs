@@ -95,6 +95,12 @@ impl Run {
     }
 
     #[track_caller]
+    pub fn never_says(&self, what: &str) -> &Run {
+        assert!(!self.text.contains(what), "`{what}` in:\n{}", self.text);
+        self
+    }
+
+    #[track_caller]
     pub fn ends(&self, code: u8) -> &Run {
         assert_eq!(self.code, code, "{}", self.text);
         self

@@ -138,6 +138,7 @@ fn one_that_crashes_never_takes_the_place() {
             .ends(5)
             .says("app exited with 3")
             .says("| the disk is on fire")
+            .never_says("going back")
             .says("RolledBack");
         assert_eq!(bed.containers(), ["+live", ".2.crashed"]);
         assert_eq!(bed.live_id(), old);
@@ -174,6 +175,7 @@ fn one_that_is_not_healthy_never_takes_the_place() {
     bed.deploy(&plan(&sick))
         .ends(5)
         .says("app isn't healthy: not today")
+        .never_says("going back")
         .says("RolledBack");
     assert_eq!(bed.containers(), ["+live", ".2.unhealthy"]);
     // Nobody listens, and there is no check.
