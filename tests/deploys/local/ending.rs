@@ -257,7 +257,7 @@ fn a_name_that_nobody_has_is_given_again() {
         smoke: &["false"],
         ..Plan::default()
     };
-    bed.deploy(&bad).ends(5).says("app runs app:2");
+    bed.deploy(&bad).ends(5).says("number: 2");
     assert_eq!(bed.containers(), ["+live", ".1", ".3.smoke"]);
     docker(&["rename", &bed.name(""), &bed.name(".2")]);
     bed.deployed(&three, None);
