@@ -164,7 +164,11 @@ impl Snapshot {
         if let Some(bytes) = self.ahead.get(from..to) {
             return Some(Cow::Borrowed(bytes));
         }
-        let bytes = read_at(self.file.as_ref()?, from as u64, extent.length as usize)?;
+        let file = self.file.as_ref()?;
+        if to as u64 > file.metadata().ok()?.len() {
+            return None;
+        }
+        let bytes = read_at(file, from as u64, extent.length as usize)?;
         (bytes.len() == extent.length as usize).then_some(Cow::Owned(bytes))
     }
 

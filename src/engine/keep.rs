@@ -18,6 +18,7 @@ use crate::cache::stat::{Kind as FileKind, Stat};
 use crate::cache::store::{self, Batch, Image, Record, State};
 use crate::fault;
 use crate::graph;
+use crate::pipeline::model::TargetId;
 
 use super::event::{Finished, Outcome};
 use super::job::Job;
@@ -282,10 +283,11 @@ impl Job<'_> {
             return Ok(Some((format!("{what} while it ran"), None)));
         }
         // Another forge may have made them again meanwhile, just as they were: what was read halfway through is wrong.
-        let written = look.needs != self.needs_now();
+        let now = self.needs_now();
         for need in graph::leaf_needs(&session.ws, self.target.id) {
             let done = session.outputs_of(need);
             let intact = |done: Done| session.place().is_intact(&done.manifest);
+            let written = look.needs.get(&need) != now.get(&need);
             if written || !done.map_or(Ok(true), intact).map_err(InputError::from)? {
                 let address = &session.ws.target(need).address;
                 let what = format!("outputs of {address}, which it needs, changed while it ran");
@@ -296,11 +298,13 @@ impl Job<'_> {
     }
 
     /// See [`Look::needs`].
-    pub(super) fn needs_now(&self) -> Vec<Option<Digest>> {
+    pub(super) fn needs_now(&self) -> HashMap<TargetId, Option<Digest>> {
         let needs = graph::leaf_needs(&self.session.ws, self.target.id).into_iter();
-        let done = needs.filter_map(|need| self.session.outputs_of(need));
-        done.map(|done| self.session.place().writes(&done.manifest))
-            .collect()
+        let writes = |need| {
+            let done = self.session.outputs_of(need)?;
+            self.session.place().writes(&done.manifest)
+        };
+        needs.map(|need| (need, writes(need))).collect()
     }
 
     /// Writes the record; whether the action had failed before under the same key.

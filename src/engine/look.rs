@@ -1,6 +1,6 @@
 //! Whether a target has anything to do: its inputs, its key, and what is on disk.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::graph;
 use crate::image::context::ContextError;
 use crate::image::registry::{RegistryError, RegistryErrorKind};
 use crate::pipeline::interpolate::Unresolved;
-use crate::pipeline::model::{Kind, Reference, Service, Target, Text};
+use crate::pipeline::model::{Kind, Reference, Service, Target, TargetId, Text};
 
 use super::environment::Declared;
 use super::glance::Glance;
@@ -37,7 +37,7 @@ pub struct Look {
     /// [`Place::writes`] of what its needs left, when it began to run.
     ///
     /// [`Place::writes`]: crate::cache::restore::Place::writes
-    pub needs: Vec<Option<Digest>>,
+    pub needs: HashMap<TargetId, Option<Digest>>,
 }
 
 /// Why a target can't even be looked at.
@@ -155,7 +155,7 @@ impl Session {
                 key: state.key,
                 fresh: Some(state.clone()),
                 reason: String::new(),
-                needs: Vec::new(),
+                needs: HashMap::new(),
             });
         }
         let (inputs, digests) = match glance {
@@ -175,7 +175,7 @@ impl Session {
             key,
             fresh: None,
             reason: String::new(),
-            needs: Vec::new(),
+            needs: HashMap::new(),
         };
         if !asks {
             look.reason = if self.is_audited(target.id) {
