@@ -87,19 +87,25 @@ fn the_first_push_makes_the_repository() {
     let made = aws.calls_of("ecr:CreateRepository");
     assert_eq!(made.len(), 1);
 
+    // Whoever reads the cache can't push.
+    let token = token(&aws);
+    let forge = bed.ws.path(".forge");
+    let kept = output("grep", &["-rl", &token, forge.to_str().expect("UTF-8")]);
+    assert_eq!(kept, "");
+
     let reference = end["image"]["ref"].as_str().expect("a name");
     assert_eq!(reference, format!("{}@{digest}", bed.full()));
     assert_eq!(bed.image(&[]).0, "fresh");
     bed.forget_in_engine();
-    log_in(&aws, &bed);
+    bed.log_in("AWS", &token);
     bed.docker(&["pull", "-q", reference]);
     assert_eq!(printed(reference), "one\n");
 }
 
-/// Lets the docker command in.
-fn log_in(aws: &Aws, bed: &Bed) {
+/// The password that forge got.
+fn token(aws: &Aws) -> String {
     let token = aws.world(|world| world.tokens.keys().next().cloned());
-    bed.log_in("AWS", &token.expect("forge got one"));
+    token.expect("forge got one")
 }
 
 #[test]
@@ -425,7 +431,7 @@ fn what_would_happen_is_said_and_nothing_does() {
     assert_eq!(planned(&bed).0, "fresh");
     bed.forge(&["why", "image"]).code(0).says("is fresh");
 
-    let found = "the registry has it already, and it would get the tags ";
+    let found = "the registry has it already, and would tag it ";
     bed.ws
         .git(&["commit", "-q", "--allow-empty", "-m", "nothing"]);
     let elsewhere = bed.elsewhere();
@@ -450,7 +456,7 @@ fn what_would_happen_is_said_and_nothing_does() {
     let (action, reason) = planned(&bed);
     assert_eq!(
         (&*action, &*reason),
-        ("run", "the engine has it already, and it would be pushed")
+        ("run", "the engine has it already, and would push it")
     );
     bed.forget_in_engine();
     assert_eq!(planned(&bed).1, "the registry doesn't have it");
