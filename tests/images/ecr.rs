@@ -513,3 +513,47 @@ fn the_doctor_says_who_is_let_in() {
         .says("not checked");
     assert!(aws.calls_of("*").is_empty());
 }
+
+#[test]
+fn two_machines_that_build_the_same_end_with_one_image() {
+    let aws = Aws::start();
+    let one = bed(&aws, "create-repository = true", BY_COMMIT);
+    let two = one.elsewhere();
+    let git = |bed: &Bed| bed.ws.path(".git").to_str().expect("UTF-8").to_owned();
+    output("cp", &["-r", &git(&one), &git(&two)]);
+    // Each with its own builder, so that whoever is second has another image.
+    let started = [(&one, "0"), (&two, "1")].map(|(bed, builder)| {
+        let mut command = bed.command(&["image", "--json"]);
+        command.env("DOCKER_BUILDKIT", builder);
+        bed.ws.start(command)
+    });
+    let ends = started.map(|forge| {
+        let ran = forge.wait();
+        ran.code(0).end_of("image")["image"]["digest"].clone()
+    });
+    assert_eq!(ends[0], ends[1]);
+    for tag in [head(&one), "latest".into()] {
+        assert_eq!(tagged(&aws, &one, &tag).as_deref(), ends[0].as_str());
+    }
+}
+
+#[test]
+fn what_ecr_has_needs_no_engine() {
+    let aws = Aws::start();
+    let bed = bed(&aws, "", BY_COMMIT);
+    bed.ws
+        .write("Dockerfile", "FROM scratch\nCOPY file /file\n");
+    bed.ws.commit();
+    bed.image(&[]);
+    let elsewhere = bed.elsewhere();
+    elsewhere.ws.commit();
+    let without = [("DOCKER_HOST", "unix:///nowhere/docker.sock")];
+    let ran = elsewhere.forge_with(&without, &["image", "--json"]);
+    assert_eq!(ran.code(0).end_of("image")["outcome"], "restored");
+    elsewhere.ws.write("file", "two\n");
+    elsewhere
+        .forge_with(&without, &["image"])
+        .code(3)
+        .says("no Docker engine answers")
+        .says("docker.io");
+}
