@@ -87,19 +87,25 @@ fn the_first_push_makes_the_repository() {
     let made = aws.calls_of("ecr:CreateRepository");
     assert_eq!(made.len(), 1);
 
+    // Whoever reads the cache can't push.
+    let token = token(&aws);
+    let forge = bed.ws.path(".forge");
+    let kept = output("grep", &["-rl", &token, forge.to_str().expect("UTF-8")]);
+    assert_eq!(kept, "");
+
     let reference = end["image"]["ref"].as_str().expect("a name");
     assert_eq!(reference, format!("{}@{digest}", bed.full()));
     assert_eq!(bed.image(&[]).0, "fresh");
     bed.forget_in_engine();
-    log_in(&aws, &bed);
+    bed.log_in("AWS", &token);
     bed.docker(&["pull", "-q", reference]);
     assert_eq!(printed(reference), "one\n");
 }
 
-/// Lets the docker command in.
-fn log_in(aws: &Aws, bed: &Bed) {
+/// The password that forge got.
+fn token(aws: &Aws) -> String {
     let token = aws.world(|world| world.tokens.keys().next().cloned());
-    bed.log_in("AWS", &token.expect("forge got one"));
+    token.expect("forge got one")
 }
 
 #[test]
@@ -425,7 +431,7 @@ fn what_would_happen_is_said_and_nothing_does() {
     assert_eq!(planned(&bed).0, "fresh");
     bed.forge(&["why", "image"]).code(0).says("is fresh");
 
-    let found = "the registry has it already, and it would get the tags ";
+    let found = "the registry has it already, and would tag it ";
     bed.ws
         .git(&["commit", "-q", "--allow-empty", "-m", "nothing"]);
     let elsewhere = bed.elsewhere();
@@ -450,7 +456,7 @@ fn what_would_happen_is_said_and_nothing_does() {
     let (action, reason) = planned(&bed);
     assert_eq!(
         (&*action, &*reason),
-        ("run", "the engine has it already, and it would be pushed")
+        ("run", "the engine has it already, and would push it")
     );
     bed.forget_in_engine();
     assert_eq!(planned(&bed).1, "the registry doesn't have it");
@@ -506,4 +512,48 @@ fn the_doctor_says_who_is_let_in() {
         .code(0)
         .says("not checked");
     assert!(aws.calls_of("*").is_empty());
+}
+
+#[test]
+fn two_machines_that_build_the_same_end_with_one_image() {
+    let aws = Aws::start();
+    let one = bed(&aws, "create-repository = true", BY_COMMIT);
+    let two = one.elsewhere();
+    let git = |bed: &Bed| bed.ws.path(".git").to_str().expect("UTF-8").to_owned();
+    output("cp", &["-r", &git(&one), &git(&two)]);
+    // Each with its own builder, so that whoever is second has another image.
+    let started = [(&one, "0"), (&two, "1")].map(|(bed, builder)| {
+        let mut command = bed.command(&["image", "--json"]);
+        command.env("DOCKER_BUILDKIT", builder);
+        bed.ws.start(command)
+    });
+    let ends = started.map(|forge| {
+        let ran = forge.wait();
+        ran.code(0).end_of("image")["image"]["digest"].clone()
+    });
+    assert_eq!(ends[0], ends[1]);
+    for tag in [head(&one), "latest".into()] {
+        assert_eq!(tagged(&aws, &one, &tag).as_deref(), ends[0].as_str());
+    }
+}
+
+#[test]
+fn what_ecr_has_needs_no_engine() {
+    let aws = Aws::start();
+    let bed = bed(&aws, "", BY_COMMIT);
+    bed.ws
+        .write("Dockerfile", "FROM scratch\nCOPY file /file\n");
+    bed.ws.commit();
+    bed.image(&[]);
+    let elsewhere = bed.elsewhere();
+    elsewhere.ws.commit();
+    let without = [("DOCKER_HOST", "unix:///nowhere/docker.sock")];
+    let ran = elsewhere.forge_with(&without, &["image", "--json"]);
+    assert_eq!(ran.code(0).end_of("image")["outcome"], "restored");
+    elsewhere.ws.write("file", "two\n");
+    elsewhere
+        .forge_with(&without, &["image"])
+        .code(3)
+        .says("no Docker engine answers")
+        .says("docker.io");
 }
