@@ -2,7 +2,7 @@
 //! person sees and to the history: reporters and recorders are made from these alone.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +104,24 @@ pub struct Finished {
     pub exit_with: u8,
 }
 
+/// A part of what forge did itself, beside the targets.
+#[derive(Clone, Copy, Debug)]
+pub struct Spent {
+    pub what: &'static str,
+    pub began: Instant,
+    pub took: Duration,
+}
+
+impl Spent {
+    /// Does something; what came of it, and what it took.
+    pub fn on<T>(what: &'static str, work: impl FnOnce() -> T) -> (T, Self) {
+        let began = Instant::now();
+        let done = work();
+        let took = began.elapsed();
+        (done, Self { what, began, took })
+    }
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -199,6 +217,9 @@ pub trait Listener {
 
     /// Called about every 100 ms while something runs: clocks and spinners.
     fn tick(&mut self) {}
+
+    /// Forge has done something beside the targets; the first of it before the run began.
+    fn spent(&mut self, _spent: &Spent) {}
 
     /// An interactive target is about to own the terminal, or has given it back.
     fn suspend(&mut self, _suspended: bool) {}

@@ -1,6 +1,6 @@
 //! The plan, the scheduler, and the life of one target from ready to outcome.
 //!
-//! [`session`] is what a run knows, [`look`] whether a target has anything to do (at a [`glance`], if it can), [`job`] how it is done and [`keep`] what becomes of its outputs,
+//! [`session`] is what a run knows, [`look`] whether a target has anything to do (at a [`glance`], if it can, or as it is [`known`]), [`job`] how it is done and [`keep`] what becomes of its outputs,
 //! [`image`], [`base`], [`provide`] and [`build`] the same for images,
 //! [`scheduler`] in which order, [`run`] the coordinator that owns the state, [`active`] who else runs here. What people see are [`event`]s.
 
@@ -14,6 +14,7 @@ mod glance;
 mod image;
 pub mod job;
 mod keep;
+mod known;
 mod log;
 pub mod look;
 pub mod outcome;

@@ -22,7 +22,7 @@ use crate::pipeline::model::{Kind, Target, TargetId};
 
 use super::active::{self, Mark};
 use super::environment;
-use super::event::{Counts, Event, Finished, Listener, Outcome};
+use super::event::{Counts, Event, Finished, Listener, Outcome, Spent};
 use super::glance::Glance;
 use super::job::{Job, Message, Shared};
 use super::look::{Fault, Look};
@@ -126,6 +126,7 @@ impl<'a> Coordinator<'a> {
             jobs: self.session.options.jobs,
             dry_run: self.session.options.dry_run,
         });
+        self.tell_spent();
     }
 
     fn work(&mut self) {
@@ -190,11 +191,10 @@ impl<'a> Coordinator<'a> {
     fn look_now(&mut self, target: &Target) -> Result<Look, Fault> {
         let (session, plan) = (self.session, self.plan);
         let glances = self.glances.get_or_insert_with(|| {
-            let targets = plan.targets.iter();
-            let bases = targets.flat_map(|id| session.spec(*id).bases.clone());
-            let bases: Vec<String> = bases.collect();
+            let bases = session.bases_of_unknown(&plan.targets);
+            let (tree, walked) = Spent::on("list inputs", || session.walker.walk(&bases));
+            session.note(walked);
             // A directory that can't be read is the trouble of those that look into it: each walks for itself then.
-            let tree = session.walker.walk(&bases);
             tree.map_or_else(
                 |_| HashMap::new(),
                 |tree| session.glances(&plan.targets, &tree),
@@ -426,6 +426,11 @@ impl<'a> Coordinator<'a> {
         }
     }
 
+    fn tell_spent(&mut self) {
+        let spent = self.session.take_spent();
+        spent.iter().for_each(|spent| self.listener.spent(spent));
+    }
+
     fn tell_warnings(&mut self) {
         for message in self.session.take_warnings() {
             self.listener.on(&Event::Warning {
@@ -451,9 +456,15 @@ impl<'a> Coordinator<'a> {
             }
             marked = hands.active;
         }
-        self.session.save();
+        if self.session.options.watched {
+            self.session.store.idle();
+        } else {
+            let ((), saved) = Spent::on("write the snapshot", || self.session.save());
+            self.session.note(saved);
+        }
         drop(marked);
         self.tell_warnings();
+        self.tell_spent();
         let summary = Summary {
             counts: self.counts,
             exit_code: self.exit_code,
