@@ -23,14 +23,15 @@ pub struct Ignores {
     tracked: OnceLock<Tracked>,
 }
 
-struct Repository {
+/// The git repository that a workspace lies in.
+pub struct Repository {
     /// The workspace's directory relative to the repository's top, with a `/` at its end; empty at the top.
     prefix: String,
     top: PathBuf,
     /// Where `index` lies: differs per worktree.
-    git_dir: PathBuf,
-    /// Where `info/exclude` lies.
-    common_dir: PathBuf,
+    pub git_dir: PathBuf,
+    /// Where `info/exclude` and refs lie.
+    pub common_dir: PathBuf,
 }
 
 /// The ignore file of a directory and, below it in rank, those of the directories above.
@@ -197,7 +198,7 @@ fn config_directory() -> Option<PathBuf> {
 }
 
 impl Repository {
-    fn find(root: &Path) -> Option<Self> {
+    pub fn find(root: &Path) -> Option<Self> {
         let top = root
             .ancestors()
             .find(|directory| directory.join(".git").exists())?;

@@ -2,7 +2,7 @@
 //!
 //! [`session`] is what a run knows, [`look`] whether a target has anything to do (at a [`glance`], if it can, or as it is [`known`]), [`job`] how it is done and [`keep`] what becomes of its outputs,
 //! [`image`], [`base`], [`provide`] and [`build`] the same for images,
-//! [`scheduler`] in which order, [`run`] the coordinator that owns the state, [`active`] who else runs here. What people see are [`event`]s.
+//! [`records`] how that gets into the store, [`scheduler`] in which order, [`run`] the coordinator that owns the state, [`active`] who else runs here. What people see are [`event`]s.
 
 pub mod active;
 mod base;
@@ -20,6 +20,7 @@ pub mod look;
 pub mod outcome;
 pub mod plan;
 mod provide;
+mod records;
 pub mod render;
 pub mod run;
 pub mod scheduler;

@@ -28,14 +28,17 @@ use super::job::{Job, Message, Shared};
 use super::look::{Fault, Look};
 use super::outcome::Wording;
 use super::plan::{Plan, action};
+use super::records::Records;
 use super::render::Plain;
 use super::scheduler::{Scheduler, Step, blamed};
 use super::session::{Session, lock};
 
 /// How often clocks on the screen move.
 const TICK: Duration = Duration::from_millis(100);
-/// How long the store stays open with nothing to ask.
+/// After so long with nothing to do is looked whether another process waits for the store.
 const IDLE: Duration = Duration::from_millis(30);
+/// After so many looks in a row it is closed in any case.
+const LONG: usize = 8;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +71,8 @@ struct Coordinator<'a> {
     exit_code: u8,
     began: Instant,
     signals: usize,
+    /// How often in a row nothing happened.
+    quiet: usize,
     /// Targets that an interrupt doesn't end.
     cleaning: HashSet<TargetId>,
     /// The target that owns the terminal.
@@ -105,6 +110,7 @@ impl<'a> Coordinator<'a> {
             exit_code: 0,
             began: Instant::now(),
             signals: 0,
+            quiet: 0,
             cleaning: HashSet::new(),
             interactive: None,
             session,
@@ -295,6 +301,7 @@ impl<'a> Coordinator<'a> {
         let shared = Arc::new(Shared {
             session: Arc::clone(session),
             services,
+            records: Records::new(session)?,
             events: events.clone(),
             cancelled: AtomicBool::new(false),
             killed: AtomicBool::new(false),
@@ -326,14 +333,24 @@ impl<'a> Coordinator<'a> {
         let Some(hands) = &self.hands else { return };
         let message = match hands.messages.recv_timeout(IDLE) {
             Err(RecvTimeoutError::Timeout) => {
-                self.session.store.idle();
+                self.session.store.let_in();
                 hands.messages.recv_timeout(TICK)
             }
             other => other,
         };
         match message {
-            Ok(message) => self.hear(message),
-            Err(_) => self.listener.tick(),
+            Ok(message) => {
+                self.quiet = 0;
+                self.hear(message);
+            }
+            Err(_) => {
+                self.quiet += 1;
+                if self.quiet == LONG {
+                    // Whoever stops this process shouldn't stop all others with it.
+                    self.session.store.idle();
+                }
+                self.listener.tick();
+            }
         }
     }
 
@@ -447,6 +464,7 @@ impl<'a> Coordinator<'a> {
         if let Some(hands) = self.hands.take() {
             hands.shared.services.stop_all();
             hands.signals.close();
+            hands.shared.records.finish();
             while let Ok(message) = hands.messages.try_recv() {
                 match message {
                     Message::Event(event) => self.listener.on(&event),
