@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 /// `0.04s`, `4.2s`, `1m 05s`, `2h 03m`.
 pub fn duration(duration: Duration) -> String {
     let ms = duration.as_millis();
@@ -17,6 +19,34 @@ pub fn duration(duration: Duration) -> String {
     }
     let minutes = (seconds + 30) / 60;
     format!("{}h {:02}m", minutes / 60, minutes % 60)
+}
+
+/// `5m ago`; the minute itself when that is longer ago than a week, or in the future.
+pub fn age(then: Timestamp, now: Timestamp) -> String {
+    let seconds = now.duration_since(then).as_secs();
+    match seconds {
+        0..60 => format!("{seconds}s ago"),
+        60..3600 => format!("{}m ago", seconds / 60),
+        3600..86_400 => format!("{}h ago", seconds / 3600),
+        86_400..604_800 => format!("{}d ago", seconds / 86_400),
+        _ => then.strftime("%Y-%m-%d %H:%M").to_string(),
+    }
+}
+
+/// `812 B`, `12.3 MB`.
+pub fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 999.5 {
+            return if unit == "B" {
+                format!("{value} B")
+            } else {
+                format!("{value:.1} {unit}")
+            };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
 }
 
 #[cfg(test)]
@@ -40,6 +70,18 @@ mod tests {
         ];
         for (ms, text) in table {
             assert_eq!(duration(Duration::from_millis(ms)), text, "{ms} ms");
+        }
+    }
+
+    #[test]
+    fn sizes_read_like_people_write_them() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (812, "812 B"),
+            (1500, "1.5 kB"),
+            (77_140_000_000, "77.1 GB"),
+        ] {
+            assert_eq!(size(bytes), text);
         }
     }
 }

@@ -74,6 +74,9 @@ pub struct Options {
     /// Deploy in a freeze, for this reason
     #[arg(long, value_name = "REASON", global = true)]
     pub hotfix: Option<String>,
+    /// Deploy though another deployment is going on
+    #[arg(long, global = true)]
+    pub takeover: bool,
     /// How to show the output of targets
     #[arg(long, value_enum, value_name = "HOW", global = true)]
     pub output: Option<Output>,
@@ -123,15 +126,21 @@ pub enum Command {
     Init(super::init::InitArgs),
     /// Run what failed in the last run, and what that kept from running
     Retry,
-    /// End the run that goes on in this workspace
+    /// End the run that goes on in this workspace, or the deployment in an environment
     Cancel(Cancel),
     /// Remove what targets made
     Clean(Selection),
     /// Look after the store
     Cache(CacheArgs),
-    /// List the runs that did something
+    /// Go back to what ran before
+    Rollback(super::rollback::Args),
+    /// What runs where
+    Status(super::status::Args),
+    /// What the tasks of an environment print
+    Logs(super::logs::Args),
+    /// List the runs that did something, or the deployments of an environment
     History(super::history::Args),
-    /// Figures: success rate, durations, flakiness
+    /// Figures of the runs, or of the deployments to an environment
     Stats(super::stats::Args),
     /// Print a CI service's workflow file that calls forge
     Ci(super::ci::Args),

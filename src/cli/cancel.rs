@@ -1,4 +1,4 @@
-//! `forge cancel`: ends the runs that go on in this workspace.
+//! `forge cancel`: ends the runs that go on in this workspace, or the deployment in an environment.
 
 use std::fs;
 use std::io::{self, Write};
@@ -6,7 +6,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::deploy::provider::Status;
 use crate::engine::active::{Living, marks};
+
+use super::context::{Context, Ended, say};
+use super::environment::{Environments, complain};
 
 /// How long a run may take to end: its commands get five seconds, and then are killed.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -52,6 +56,35 @@ pub fn run(cache_dir: &Path, dry_run: bool, out: &mut dyn Write) -> io::Result<u
         }
     }
     Ok(if ok { 0 } else { 1 })
+}
+
+/// Ends what goes on in an environment, back to what was before; the exit code.
+///
+/// # Errors
+/// There is no such environment, it can't be asked.
+pub fn deployment(context: &Context, name: &str, out: &mut dyn Write) -> Result<u8, Ended> {
+    let place = context.load()?;
+    let environments = Environments::new(context, &place);
+    let opened = environments.named(name)?;
+    let lines = if context.options.dry_run {
+        let all = opened.ask(|caller| opened.provider.status(&opened.spec, caller));
+        let all = all.map_err(|fault| complain(name, &fault))?;
+        let going = all.into_iter().filter(|one| one.state == "in progress");
+        let line = |one: Status| {
+            let id = one.running.deployment;
+            format!("would take {} back from {id}", one.service)
+        };
+        going.map(line).collect()
+    } else {
+        let ended = opened.ask(|caller| opened.provider.cancel(&opened.spec, caller));
+        ended.map_err(|fault| complain(name, &fault))?
+    };
+    let text = match lines.is_empty() {
+        true => format!("no deployment is going on in {name}"),
+        false => lines.join("\n"),
+    };
+    writeln!(out, "{text}").map_err(|error| say(&error.to_string()))?;
+    Ok(0)
 }
 
 /// Sends SIGTERM; whether there was somebody to send it to.

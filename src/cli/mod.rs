@@ -9,16 +9,21 @@ mod clean;
 mod complete;
 mod completions;
 mod context;
+mod deployments;
 pub mod doctor;
+mod environment;
 pub mod graph;
 pub mod history;
 pub mod init;
 mod list;
+mod logs;
 pub mod notify;
+mod rollback;
 mod run;
 pub mod schema;
 mod since;
 pub mod stats;
+mod status;
 mod table;
 mod watch;
 mod why;
@@ -117,6 +122,9 @@ fn command(cli: Cli) -> Result<u8, Ended> {
         Command::History(mut args) => {
             args.json = json;
             let place = context.load()?;
+            if let Some(environment) = &args.environment {
+                return deployments::list(&context, &place, environment, args.limit, &mut out);
+            }
             history::run(
                 &args,
                 &cache_dir(Some(&place.workspace), &context.directory),
@@ -127,6 +135,9 @@ fn command(cli: Cli) -> Result<u8, Ended> {
         Command::Stats(mut args) => {
             args.json = json;
             let place = context.load()?;
+            if let Some(environment) = &args.environment {
+                return deployments::figures(&context, &place, environment, args.days, &mut out);
+            }
             stats::run(
                 &args,
                 &cache_dir(Some(&place.workspace), &context.directory),
@@ -137,12 +148,14 @@ fn command(cli: Cli) -> Result<u8, Ended> {
         Command::Ci(args) => return ci::run(&context, &args, &mut out),
         Command::Notify(args) => return notify::run(&context, &args, &mut out),
         Command::Doctor(args) => return doctor(&context, &args, &mut out),
+        Command::Rollback(args) => {
+            drop(out);
+            return rollback::run(&context, &args);
+        }
+        Command::Status(args) => status::run(&context, &context.load()?, &args, &mut out)?,
+        Command::Logs(args) => return logs::run(&context, &args, &mut out),
         Command::Cancel(args) => match args.environment {
-            Some(environment) => {
-                return Err(say(&format!(
-                    "this version of forge can't deploy yet, so nothing goes on in {environment}"
-                )));
-            }
+            Some(environment) => return cancel::deployment(&context, &environment, &mut out),
             None => {
                 let place = context.load()?;
                 let dir = cache_dir(Some(&place.workspace), &context.directory);
@@ -202,10 +215,12 @@ fn doctor(context: &Context, args: &doctor::Args, out: &mut dyn Write) -> Result
             .version(tool, &context.directory, &env)
             .map_err(|error| (error.message, error.help))
     };
+    let session = place.as_ref().map(|place| context.reading(place));
     let patient = doctor::Patient {
         cache_dir: &cache_dir(workspace, &context.directory),
         workspace,
         tool: &version,
+        session: session.as_ref(),
     };
     doctor::run(args, &patient, context.paint(), out).map_err(|error| say(&error.to_string()))
 }

@@ -1,6 +1,5 @@
 //! `forge notify test NAME`, and what a run's notifiers are told of where it happens.
 
-use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -39,35 +38,14 @@ pub enum Action {
 /// What a session knows of where it runs.
 struct Surroundings<'a>(&'a Session);
 
-impl Surroundings<'_> {
-    fn var(&self, name: &str) -> Option<String> {
-        let value = self.0.caller.get(OsStr::new(name))?;
-        Some(value.to_string_lossy().into_owned()).filter(|value| !value.is_empty())
-    }
-
-    /// The page of the run that this is a part of.
-    fn link(&self) -> Option<String> {
-        let github = || {
-            let (server, repository) = (
-                self.var("GITHUB_SERVER_URL")?,
-                self.var("GITHUB_REPOSITORY")?,
-            );
-            let run = self.var("GITHUB_RUN_ID")?;
-            Some(format!("{server}/{repository}/actions/runs/{run}"))
-        };
-        github().or_else(|| self.var("CI_PIPELINE_URL"))
-    }
-}
-
 impl Source for Surroundings<'_> {
     fn about(&self) -> About {
-        let who = ["GITHUB_ACTOR", "GITLAB_USER_LOGIN", "USER"];
         About {
             project: self.0.ws.project(ProjectId(0)).name.clone(),
             branch: self.0.git.branch().map(str::to_owned),
             commit: self.0.git.sha().map(str::to_owned),
-            who: who.into_iter().find_map(|name| self.var(name)),
-            link: self.link(),
+            who: self.0.who(),
+            link: self.0.page(),
         }
     }
 
@@ -77,24 +55,32 @@ impl Source for Surroundings<'_> {
     }
 
     fn is_ci(&self) -> bool {
-        self.var("CI")
-            .is_some_and(|value| value != "false" && value != "0")
+        self.0.is_ci()
     }
 }
 
 /// Runs a plan, and tells the workspace's notifiers of it; the run's exit code, whatever becomes of them.
 pub fn run_and_tell(session: &Arc<Session>, plan: &Plan, screen: &mut dyn Listener) -> u8 {
+    tell(session, screen, |listener| execute(session, plan, listener))
+}
+
+/// Lets `work` tell a screen and the workspace's notifiers what happens.
+pub fn tell<T>(
+    session: &Session,
+    screen: &mut dyn Listener,
+    work: impl FnOnce(&mut dyn Listener) -> T,
+) -> T {
     let surroundings = Surroundings(session);
     let Some(mut notifying) = Notifying::new(&session.ws, &surroundings) else {
-        return execute(session, plan, screen);
+        return work(screen);
     };
     let mut chain = Chain::default();
     chain.push(screen);
     chain.push(&mut notifying);
-    let code = execute(session, plan, &mut chain);
+    let done = work(&mut chain);
     drop(chain);
     warn(&notifying.finish());
-    code
+    done
 }
 
 fn warn(reports: &[Report]) {

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
+use crate::engine::deploy::early;
 use crate::engine::event::{Listener, Spent};
 use crate::engine::git::Git;
 use crate::engine::plan::{Plan, PlanError};
@@ -166,6 +167,10 @@ pub fn options(context: &Context, words: &Words, chosen: &Chosen) -> session::Op
         force: options.force,
         no_cache: options.no_cache,
         no_push: options.no_push,
+        yes: options.yes,
+        approve: options.approve.clone(),
+        hotfix: options.hotfix.clone(),
+        takeover: options.takeover,
         logs: options.verbose > 0,
         named: chosen.named.clone(),
         args: words.args.clone(),
@@ -185,14 +190,21 @@ pub fn session(context: &Context, place: &Place, options: session::Options) -> A
 ///
 /// # Errors
 /// A named target's condition isn't met; a variable that a target refers to is unset.
-pub fn plan(context: &Context, session: &Session, chosen: &Chosen) -> Result<Plan, Ended> {
-    let plan = || Plan::new(session, &chosen.selected, &chosen.named);
+pub fn plan(context: &Context, session: &Arc<Session>, chosen: &Chosen) -> Result<Plan, Ended> {
+    let plan = || {
+        let plan = Plan::new(session, &chosen.selected, &chosen.named)?;
+        if !session.options.dry_run {
+            early::look(session, &plan)
+                .map_err(|(problem, code)| PlanError::Refused(problem, code))?;
+        }
+        Ok(plan)
+    };
     let (plan, planned) = Spent::on("plan", plan);
     session.note(planned);
     plan.map_err(|error| match error {
-        PlanError::Refused(problem) => {
+        PlanError::Refused(problem, code) => {
             context.show(&[problem]);
-            Ended(4)
+            Ended(code)
         }
         PlanError::Invalid(problems) => context.report(&problems),
     })

@@ -15,6 +15,10 @@ use crate::report::style::{count, duration, printable};
 /// Success rate, durations and flakiness, and what the cache saved.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
+    /// An environment: its deployments
+    #[arg(value_name = "ENV")]
+    pub environment: Option<String>,
+
     /// Only the runs of the last N days
     #[arg(long, value_name = "N")]
     pub days: Option<u32>,
@@ -170,7 +174,20 @@ mod tests {
     fn ask(dir: &Path, days: Option<u32>, json: bool) -> String {
         let mut out = Vec::new();
         let now = "2025-03-10T00:00:00Z".parse().unwrap();
-        assert_eq!(run(&Args { days, json }, dir, &mut out, now).unwrap(), 0);
+        assert_eq!(
+            run(
+                &Args {
+                    environment: None,
+                    days,
+                    json
+                },
+                dir,
+                &mut out,
+                now
+            )
+            .unwrap(),
+            0
+        );
         String::from_utf8(out).unwrap()
     }
 

@@ -11,6 +11,7 @@ pub mod diff;
 pub mod ecs;
 pub mod error;
 pub mod gates;
+pub mod local;
 pub mod outcome;
 pub mod plan;
 pub mod progress;
@@ -23,3 +24,23 @@ pub mod spec;
 pub mod state;
 pub mod tags;
 pub mod taskdef;
+pub mod way_back;
+
+use std::sync::Arc;
+
+use crate::pipeline::model::Provider as Kind;
+
+/// Where an environment's services run. `pipeline` is its name.
+///
+/// # Errors
+/// Credentials are missing, there is no engine.
+pub fn open(
+    kind: Kind,
+    pipeline: &str,
+    spec: &spec::Spec,
+) -> Result<Arc<dyn provider::Provider>, error::DeployError> {
+    match kind {
+        Kind::Ecs => Ok(Arc::new(ecs::Ecs::connect(spec)?)),
+        Kind::Docker => Ok(Arc::new(local::Local::connect(pipeline)?)),
+    }
+}

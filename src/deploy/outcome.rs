@@ -1,5 +1,7 @@
 //! How a deployment or a rollback that was begun ended. Pure.
 
+use std::fmt;
+
 use super::seen::Revision;
 
 /// The end, and what runs then.
@@ -17,6 +19,17 @@ pub struct Now {
     pub revision: Option<Revision>,
     pub running: u32,
     pub desired: u32,
+}
+
+/// `app runs app:41 (2 of 2)`
+impl fmt::Display for Now {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.revision {
+            Some(revision) => write!(f, "{} runs {revision}", self.service)?,
+            None => write!(f, "{} runs nothing known", self.service)?,
+        }
+        write!(f, " ({} of {})", self.running, self.desired)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

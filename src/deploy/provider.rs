@@ -13,7 +13,13 @@ use super::seen::Revision;
 use super::spec::Spec;
 
 /// A place that runs services.
-pub trait Provider {
+pub trait Provider: Send + Sync {
+    /// Whether it can be called at all, as who the environment wants. Changes nothing.
+    ///
+    /// # Errors
+    /// It isn't there, credentials are missing, or they are another account's.
+    fn check(&self, spec: &Spec) -> Result<(), DeployError>;
+
     /// Looks at everything that can be seen beforehand. Changes nothing.
     ///
     /// # Errors

@@ -58,12 +58,29 @@ impl ServiceView {
         self.deployments.iter().find(|one| one.primary)
     }
 
-    /// One deployment, complete, with all of its tasks.
+    /// Its deployment is complete, with all of its tasks; older tasks may still drain.
     pub fn is_stable(&self) -> bool {
-        let settled = |one: &DeploymentView| one.rollout == Rollout::Completed;
-        self.deployments.len() == 1
-            && self.primary().is_some_and(settled)
-            && self.running == self.desired
+        self.primary().is_some_and(|one| {
+            one.rollout == Rollout::Completed
+                && one.running == self.desired
+                && one.desired == self.desired
+        })
+    }
+
+    /// Takes as complete what its record says has succeeded: the service says so only when the last old task
+    /// has drained, which takes minutes behind a load balancer. Not while anything else goes on.
+    pub fn settle(&mut self, records: &[ServiceDeployment]) {
+        if records.iter().any(|record| record.status.is_going_on()) {
+            return;
+        }
+        for one in &mut self.deployments {
+            let succeeded = |record: &ServiceDeployment| {
+                record.status == Status::Successful && record.is_of(&one.id)
+            };
+            if one.rollout == Rollout::InProgress && records.iter().any(succeeded) {
+                one.rollout = Rollout::Completed;
+            }
+        }
     }
 }
 

@@ -4,9 +4,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use crate::cache::store::Image;
+pub use crate::deploy::diff::Change;
+pub use crate::deploy::outcome::{After, Ending, Outcome as DeployOutcome};
+pub use crate::deploy::plan::{Note, Plan as DeployPlan, Running, ServicePlan};
+pub use crate::deploy::progress::Progress as DeployProgress;
+pub use crate::deploy::provider::BackPlan;
 
 /// How a target ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -122,6 +128,30 @@ impl Spent {
     }
 }
 
+/// A deployment or a rollback, as all of its events name it.
+#[derive(Clone, Debug, Default)]
+pub struct Deployment {
+    /// Address of the deploy target; none for a rollback that somebody asked for.
+    pub target: Option<Arc<str>>,
+    pub environment: Arc<str>,
+    /// Where the environment answers, for people.
+    pub url: Option<String>,
+    /// The environment's notifiers, by their numbers in the workspace.
+    pub notify: Vec<usize>,
+    /// The image's digest: `sha256:…`.
+    pub digest: Option<String>,
+    pub commit: Option<String>,
+    /// What runs before it: `app:41`.
+    pub previous: Option<String>,
+}
+
+impl Deployment {
+    /// What its lines begin with.
+    pub fn name(&self) -> &str {
+        self.target.as_ref().unwrap_or(&self.environment)
+    }
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -188,6 +218,36 @@ pub enum Event {
         action: &'static str,
         reason: String,
         commands: Arc<[String]>,
+    },
+    /// What a deployment would do, before anybody agreed to it.
+    DeployPlanned {
+        deployment: Arc<Deployment>,
+        plan: Arc<DeployPlan>,
+        /// The image isn't built yet: the plan has no id.
+        open: bool,
+    },
+    /// Where a rollback would go, before anybody agreed to it.
+    RollbackPlanned {
+        deployment: Arc<Deployment>,
+        plan: Arc<BackPlan>,
+        now: Timestamp,
+    },
+    /// The gates are open: from here on something changes.
+    DeployStarted {
+        deployment: Arc<Deployment>,
+    },
+    /// A step of a deployment or rollback.
+    DeployProgress {
+        deployment: Arc<Deployment>,
+        progress: DeployProgress,
+    },
+    /// Where something was started, how it ended.
+    DeployFinished {
+        deployment: Arc<Deployment>,
+        outcome: Arc<DeployOutcome>,
+        duration: Duration,
+        /// What was told on the way, masked.
+        log: Arc<[u8]>,
     },
     TargetFinished(Box<Finished>),
     /// Something a person should know that changes no outcome. Whole sentence, then what to do about it.

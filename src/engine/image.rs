@@ -18,7 +18,7 @@ use crate::image::dockerignore::Dockerignore;
 use crate::image::private::is_held_back;
 use crate::image::registry::{self, Registry};
 use crate::pipeline::interpolate::{Lookup, Unresolved};
-use crate::pipeline::model::{Image, Reference, Target};
+use crate::pipeline::model::{Image, Part, Reference, Target, Text};
 
 use super::look::Fault;
 use super::render::{Plain, Symbolic};
@@ -33,6 +33,8 @@ pub struct Names {
     pub repository: String,
     /// Those that it is given.
     pub tags: Vec<String>,
+    /// Patterns of those tags that come to name another image with time, as a branch's does.
+    pub moving: Vec<String>,
     /// `forge-KEY`: by it an image made from the same key is found, by any machine.
     pub key_tag: String,
 }
@@ -63,6 +65,11 @@ impl Session {
         Ok(Names {
             repository: image.repository.render(&values)?,
             tags,
+            moving: image
+                .tags
+                .iter()
+                .filter_map(|tag| moving(tag, &values))
+                .collect(),
             key_tag: format!("forge-{}", &key.hex()[..KEY_DIGITS]),
         })
     }
@@ -306,6 +313,23 @@ fn add_dockerfile(inputs: &mut Inputs, name: &str, full: &std::path::Path) {
         Err(_) => inputs.absent.push(name.to_owned()),
     }
     inputs.files.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+}
+
+/// The pattern of a tag that isn't bound to one content by what it is made of: a commit, a tag of git's, or what the
+/// caller says for this run. `branch-*` of `branch-${git.branch}`.
+fn moving(tag: &Text, values: &Plain) -> Option<String> {
+    let mut pattern = String::new();
+    for part in &tag.parts {
+        match part {
+            Part::Literal(text) => pattern += &tag_of(text),
+            Part::Reference(Reference::GitBranch | Reference::GitDirty) => pattern.push('*'),
+            Part::Reference(name @ (Reference::ProjectName | Reference::ProjectDir)) => {
+                pattern += &tag_of(&values.get(name).ok()?);
+            }
+            Part::Reference(_) => return None,
+        }
+    }
+    Some(pattern.replace("**", "*"))
 }
 
 /// A rendered tag with `-` for what a tag can't hold: a branch is often called `feature/x`.

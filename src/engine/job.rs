@@ -49,6 +49,10 @@ pub enum Message {
     Event(Event),
     Finished(usize, Box<Finished>),
     Signal(i32),
+    /// A job wants to ask whoever sits at the terminal, and waits for its turn.
+    Asks(Sender<()>),
+    /// It has been answered.
+    Asked,
 }
 
 /// How a run of the commands ended.
@@ -60,7 +64,7 @@ pub(super) enum End {
 
 /// One target's way.
 pub struct Job<'a> {
-    shared: &'a Shared,
+    pub(super) shared: &'a Shared,
     pub(super) session: &'a Session,
     pub(super) target: &'a Target,
     /// Runs because of a `finally`: an interrupt is what it is for.
@@ -93,6 +97,9 @@ impl<'a> Job<'a> {
     }
 
     fn try_run(&self, look: Option<Look>) -> Result<Finished, Fault> {
+        if let Kind::Deploy(deploy) = &self.target.kind {
+            return self.deploy(deploy);
+        }
         let mut look = match look {
             Some(look) => look,
             None => self.session.look(self.target, None)?,
@@ -151,7 +158,7 @@ impl<'a> Job<'a> {
     }
 
     /// Waits until no other forge works on this target; then what that one did is found. Whether one did.
-    fn take_turn(&self) -> bool {
+    pub(super) fn take_turn(&self) -> bool {
         let Ok(file) = self.own_lock() else {
             return false;
         };

@@ -1,14 +1,16 @@
 //! The plan, the scheduler, and the life of one target from ready to outcome.
 //!
 //! [`session`] is what a run knows, [`look`] whether a target has anything to do (at a [`glance`], if it can, or as it is [`known`]), [`job`] how it is done and [`keep`] what becomes of its outputs,
-//! [`image`], [`base`], [`provide`] and [`build`] the same for images,
+//! [`image`], [`base`], [`found`], [`provide`] and [`build`] the same for images, [`deploy`] for deployments,
 //! [`records`] how that gets into the store, [`scheduler`] in which order, [`run`] the coordinator that owns the state, [`active`] who else runs here. What people see are [`event`]s.
 
 pub mod active;
 mod base;
 mod build;
+pub mod deploy;
 pub mod environment;
 pub mod event;
+mod found;
 pub mod git;
 mod glance;
 mod image;
@@ -16,7 +18,9 @@ pub mod job;
 mod keep;
 mod known;
 mod log;
+mod login;
 pub mod look;
+mod origin;
 pub mod outcome;
 pub mod plan;
 mod provide;

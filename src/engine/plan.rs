@@ -9,6 +9,7 @@ use crate::pipeline::model::{Kind, Reference, Target, TargetId, Text, When, Work
 use crate::pipeline::problem::Problem;
 
 use super::event::Event;
+use super::found::Found;
 use super::look::{Fault, Look};
 use super::scheduler::Node;
 use super::session::Session;
@@ -16,7 +17,7 @@ use super::session::Session;
 /// A reference that has no value here.
 const UNSET: &str = "forge::unset";
 /// A target whose condition isn't met was asked for by name.
-const REFUSED: &str = "forge::refused";
+pub(super) const REFUSED: &str = "forge::refused";
 
 /// The targets of a run: each after what it needs.
 pub struct Plan {
@@ -27,8 +28,8 @@ pub struct Plan {
 
 /// Why there is no plan.
 pub enum PlanError {
-    /// A named target's condition isn't met: exit code 4.
-    Refused(Problem),
+    /// A named target's condition isn't met, a deployment can't be made: with the exit code.
+    Refused(Problem, u8),
     /// Exit code 2.
     Invalid(Vec<Problem>),
 }
@@ -56,7 +57,7 @@ impl Plan {
             let target = ws.target(*id);
             let unmet = unmet(session, target);
             if let (Some(reason), true) = (&unmet, named.contains(id)) {
-                return Err(PlanError::Refused(refused(ws, target, reason)));
+                return Err(PlanError::Refused(refused(ws, target, reason), 4));
             }
             if unmet.is_none() {
                 problems.extend(unresolved(session, target));
@@ -241,7 +242,8 @@ fn texts<'a>(session: &'a Session, target: &'a Target) -> Vec<&'a Text> {
             texts.extend(image.tags.iter().chain(&image.cache_from));
             texts.extend(image.build_args.values().chain(image.labels.values()));
         }
-        Kind::Group | Kind::Deploy(_) => {}
+        Kind::Deploy(deploy) => texts.extend(session.ws.environments[deploy.environment].texts()),
+        Kind::Group => {}
     }
     for service in &target.services {
         let service = session.ws.service(*service);
@@ -297,6 +299,18 @@ pub fn action(
     }
     if look.fresh.is_some() {
         return planned("fresh", "up to date".into());
+    }
+    match session.found(target, &look) {
+        Ok(Some(found @ Found::InPlace(_))) => {
+            let planned = planned("restore", found.to_string());
+            if let Found::InPlace(built) = found {
+                session.suppose(target, built);
+            }
+            return planned;
+        }
+        Ok(Some(found)) => return planned("run", found.to_string()),
+        Ok(None) => {}
+        Err(fault) => return planned("run", fault.message),
     }
     let hit = session.uses_cache(target.id)
         && !session.options.force

@@ -11,10 +11,9 @@ use std::time::{Duration, Instant};
 
 use crate::cache::digest::Digest;
 use crate::cache::manifest::Manifest;
-use crate::cache::store::Image as Built;
-use crate::docker::{Credentials, Engine, PushErrorKind};
+use crate::docker::{Engine, PushError, PushErrorKind};
 use crate::exec::mask::Mask;
-use crate::image::registry::{self, Digest as RegistryDigest, Registry};
+use crate::image::registry::{Digest as RegistryDigest, Registry};
 use crate::pipeline::model::{Image, Reference, Text};
 
 use super::event::{Event, Finished, Outcome};
@@ -22,6 +21,7 @@ use super::image::Names;
 use super::job::Job;
 use super::keep::Kept;
 use super::log::Log;
+use super::login::engines;
 use super::look::{Fault, Look};
 use super::session::Done;
 
@@ -80,7 +80,6 @@ impl Job<'_> {
             Ok(provided) => self.provided(&order, &provided, began.elapsed(), &log),
             Err(_) if self.is_cancelled() => self.words.interrupted(),
             Err(fault) => {
-                self.remember_failure(&look.key);
                 let help = fault.help.clone();
                 let mut finished = self.words.fault(fault);
                 let help = help
@@ -114,7 +113,6 @@ impl Job<'_> {
                         of,
                         reason: fault.message,
                     });
-                    self.remember_failure(&order.look.key);
                     attempt += 1;
                 }
                 provided => return (provided, attempt),
@@ -140,17 +138,7 @@ impl Job<'_> {
     /// What a success leaves: a record, and an image for those that need it.
     fn provided(&self, order: &Order, from: &Provided, duration: Duration, log: &[u8]) -> Finished {
         let pushed = self.session.pushes(order.image);
-        let reference = match pushed {
-            true => format!("{}@{}", from.name, from.digest),
-            false => format!("{}:{}", from.name, order.names.key_tag),
-        };
-        let built = Built {
-            reference,
-            digest: from.digest.clone(),
-            repository: order.names.repository.clone(),
-            tags: order.names.tags.clone(),
-            pushed,
-        };
+        let built = order.names.built(&from.name, from.digest.clone(), pushed);
         let manifest = Arc::new(Manifest::default());
         // Another image is what those that need this one have to see.
         let outputs = Digest::of(from.digest.as_bytes());
@@ -193,13 +181,12 @@ impl Job<'_> {
         let registry = self.session.registry()?;
         let names = order.names;
         self.doing("asks the registry");
-        registry.prepare(&names.repository)?;
-        let key_tag = [names.key_tag.as_str()];
+        registry.prepare(&names.repository, &names.moving)?;
         let name = registry.name(&names.repository)?;
         if order.may_find
-            && let [Some(digest)] = &registry.digests(&names.repository, &key_tag)?[..]
+            && let Some(digest) = named(registry, names, &names.key_tag)?
         {
-            self.tag_all(registry, names, digest)?;
+            self.tag_all(registry, names, &digest)?;
             return Ok(Provided {
                 built: false,
                 digest: digest.to_string(),
@@ -207,15 +194,15 @@ impl Job<'_> {
                 reason: "the registry has it already".into(),
             });
         }
+        if self.replaces() {
+            may_replace(registry, names)?;
+        }
         self.warn_of_dirty(order.image);
-        let built = self.build_and_push(order, registry, &name, attempt, log)?;
-        let [Some(digest)] = &registry.digests(&names.repository, &key_tag)?[..] else {
-            return Err(Fault::failed(format!(
-                "the registry took {name}:{}, and doesn't know it now",
-                names.key_tag
-            )));
-        };
-        self.tag_all(registry, names, digest)?;
+        let (built, digest) = self.build_and_push(order, registry, &name, attempt, log)?;
+        if self.replaces() {
+            registry.tag(&names.repository, &digest, &names.key_tag)?;
+        }
+        self.tag_all(registry, names, &digest)?;
         Ok(Provided {
             built,
             digest: digest.to_string(),
@@ -224,7 +211,13 @@ impl Job<'_> {
         })
     }
 
-    /// Under the tag of the key; whether it had to be built.
+    /// Whether the image takes the place of one that others find by its key.
+    fn replaces(&self) -> bool {
+        let options = &self.session.options;
+        options.force && !options.no_cache && self.target.cache
+    }
+
+    /// Whether it had to be built, and what the registry calls it.
     fn build_and_push(
         &self,
         order: &Order,
@@ -232,18 +225,18 @@ impl Job<'_> {
         name: &str,
         attempt: u32,
         log: &mut Log,
-    ) -> Result<bool, Fault> {
+    ) -> Result<(bool, RegistryDigest), Fault> {
         let names = order.names;
         let engine = self.session.engine()?;
         if let [] | [_] = &order.image.platforms[..] {
             let platform = order.image.platforms.first().map(String::as_str);
             let full = format!("{name}:{}", names.key_tag);
             let built = self.in_engine(order, engine, &full, platform, attempt, log)?;
-            self.push(order, engine, registry, &full)?;
+            let digest = self.push(order, engine, registry, &full)?;
             for tag in &names.tags {
                 engine.tag(&full, name, tag)?;
             }
-            return Ok(built);
+            return Ok((built, digest));
         }
         let mut built = false;
         let mut parts = Vec::new();
@@ -251,17 +244,15 @@ impl Job<'_> {
             let tag = format!("{}-{}", names.key_tag, platform.replace('/', "-"));
             let full = format!("{name}:{tag}");
             built |= self.in_engine(order, engine, &full, Some(platform), attempt, log)?;
-            self.push(order, engine, registry, &full)?;
-            let pushed = registry.digests(&names.repository, &[&tag])?;
-            let [Some(digest)] = &pushed[..] else {
-                return Err(Fault::failed(format!(
-                    "the registry took {full}, and doesn't know it now"
-                )));
-            };
-            parts.push((platform.clone(), digest.clone()));
+            let digest = self.push(order, engine, registry, &full)?;
+            parts.push((platform.clone(), digest));
         }
-        registry.put_index(&names.repository, &names.key_tag, &parts)?;
-        Ok(built)
+        let tag = match &parts[..] {
+            [(_, first), ..] if !order.may_find => own_tag(&names.key_tag, first.as_str()),
+            _ => names.key_tag.clone(),
+        };
+        let digest = registry.put_index(&names.repository, &tag, &parts)?;
+        Ok((built, digest))
     }
 
     fn to_engine(&self, order: &Order, attempt: u32, log: &mut Log) -> Result<Provided, Fault> {
@@ -297,28 +288,74 @@ impl Job<'_> {
         })
     }
 
-    /// Under one tag, by name. A token that ran out on the way is renewed once.
+    /// Gets an image of the engine to the registry, under the tag that it has in the engine. One that had to be built anew
+    /// goes under a tag of its own, so that none has to move for it.
     fn push(
         &self,
         order: &Order,
         engine: &Engine,
         registry: &dyn Registry,
         full: &str,
-    ) -> Result<(), Fault> {
-        let mut renewed = false;
-        loop {
-            self.doing(&format!("pushes {full}"));
-            let login = registry.login()?.map(engines);
-            let mut say = |line: String| self.doing(&format!("pushes {full}: {line}"));
-            let cancelled = || self.is_over(order);
-            match engine.push(full, login.as_ref(), &mut say, &cancelled) {
-                Err(error) if error.kind == PushErrorKind::Denied && !renewed => {
-                    renewed = true;
-                    registry.renew();
-                }
-                pushed => return Ok(pushed?),
-            }
+    ) -> Result<RegistryDigest, Fault> {
+        let (name, tag) = full.rsplit_once(':').unwrap_or((full, "latest"));
+        if order.may_find {
+            return self.push_tag(order, engine, registry, name, tag);
         }
+        let image = engine.image(full)?;
+        let own = own_tag(tag, &image.map(|image| image.id).unwrap_or_default());
+        engine.tag(full, name, &own)?;
+        let pushed = self.push_tag(order, engine, registry, name, &own);
+        engine.remove_image(&format!("{name}:{own}"))?;
+        pushed
+    }
+
+    /// Under one tag, by name, unless somebody has pushed it already. A token that ran out on the way is renewed once, and
+    /// a connection that broke is made once more.
+    fn push_tag(
+        &self,
+        order: &Order,
+        engine: &Engine,
+        registry: &dyn Registry,
+        name: &str,
+        tag: &str,
+    ) -> Result<RegistryDigest, Fault> {
+        use PushErrorKind::{Cancelled, Denied, Unreachable};
+        let known = || named(registry, order.names, tag);
+        if let Some(digest) = known()? {
+            return Ok(digest);
+        }
+        let full = format!("{name}:{tag}");
+        let mut is_first = true;
+        while let Err(error) = self.try_push(order, engine, registry, &full)? {
+            match error.kind {
+                Cancelled => return Err(error.into()),
+                Denied if is_first => registry.renew(),
+                // The answer may be all that was lost; or somebody else was first, and the tag may not move.
+                kind => match known() {
+                    Ok(Some(digest)) => return Ok(digest),
+                    Ok(None) if kind == Unreachable && is_first => {}
+                    _ => return Err(error.into()),
+                },
+            }
+            is_first = false;
+        }
+        let unknown =
+            || Fault::failed(format!("the registry took {full}, and doesn't know it now"));
+        known()?.ok_or_else(unknown)
+    }
+
+    fn try_push(
+        &self,
+        order: &Order,
+        engine: &Engine,
+        registry: &dyn Registry,
+        full: &str,
+    ) -> Result<Result<(), PushError>, Fault> {
+        self.doing(&format!("pushing to {}", registry.host()?));
+        let login = registry.login()?.map(engines);
+        let mut say = |line: String| self.doing(&format!("pushing {line}"));
+        let cancelled = || self.is_over(order);
+        Ok(engine.push(full, login.as_ref(), &mut say, &cancelled))
     }
 
     fn tag_all(
@@ -393,16 +430,43 @@ impl Job<'_> {
     }
 }
 
-/// As the engine wants to have them. An identity token takes the place of a password, and has no user.
-pub(super) fn engines(login: registry::Credentials) -> Credentials {
-    match login.identity_token {
-        Some(token) => Credentials {
-            user: "<token>".into(),
-            password: token,
-        },
-        None => Credentials {
-            user: login.username,
-            password: login.password,
-        },
-    }
+/// What a tag names in the registry.
+fn named(
+    registry: &dyn Registry,
+    names: &Names,
+    tag: &str,
+) -> Result<Option<RegistryDigest>, Fault> {
+    let found = registry.digests(&names.repository, &[tag])?;
+    Ok(found.into_iter().next().flatten())
+}
+
+/// The tag of an image that was built anew, though others have its key: with the beginning of its own digest.
+fn own_tag(tag: &str, digest: &str) -> String {
+    let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
+    format!("{tag}-{}", hex.get(..12).unwrap_or(hex))
+}
+
+/// Whether an image that is built anew can get all its tags: asked before the work.
+fn may_replace(registry: &dyn Registry, names: &Names) -> Result<(), Fault> {
+    let tags = names.tags.iter().chain([&names.key_tag]);
+    let fixed: Vec<&str> = tags
+        .map(String::as_str)
+        .filter(|tag| !registry.moves(&names.repository, tag))
+        .collect();
+    let found = registry.digests(&names.repository, &fixed)?;
+    let taken = fixed.iter().zip(found);
+    let Some((tag, Some(digest))) = taken.into_iter().find(|(_, found)| found.is_some()) else {
+        return Ok(());
+    };
+    let repository = &names.repository;
+    Err(Fault {
+        message: format!(
+            "--force can't replace {repository}:{tag}: it names {digest} and may not be moved"
+        ),
+        help: Some(format!(
+            "make a new commit, or take the tag away first: aws ecr batch-delete-image \
+             --repository-name {repository} --image-ids imageTag={tag}"
+        )),
+        exit_with: 1,
+    })
 }

@@ -5,9 +5,10 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 
+use crate::deploy::spec::Within;
 use crate::exec::service::{Endpoint, HOST};
 use crate::pipeline::interpolate::{Lookup, Unresolved};
-use crate::pipeline::model::{ProjectId, Reference, ServiceId, Target};
+use crate::pipeline::model::{Kind, ProjectId, Reference, ServiceId, Target};
 
 use super::session::Session;
 
@@ -27,6 +28,14 @@ impl Lookup for Values<'_> {
         };
         match reference {
             Reference::Args => Ok(quote(self.session.args_of(self.target.id))),
+            Reference::Environment(_) => match &self.target.kind {
+                Kind::Deploy(deploy) => Within {
+                    environment: &self.session.ws.environments[deploy.environment],
+                    lookup: &plain,
+                }
+                .get(reference),
+                _ => plain.get(reference),
+            },
             reference => match self.endpoints {
                 None => Symbolic(plain).get(reference),
                 Some(endpoints) => {
@@ -148,9 +157,7 @@ impl Session {
                     _ => image.digest,
                 })
             }
-            Reference::Environment(_) => {
-                Err(missing("it belongs to deployments, which aren't there yet"))
-            }
+            Reference::Environment(_) => Err(missing("only a deployment has an environment")),
             Reference::ServiceHost(_) | Reference::ServicePort(..) | Reference::Args => {
                 Err(missing("it has no meaning here"))
             }

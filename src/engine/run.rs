@@ -4,7 +4,7 @@
 //! for all of them then), hands those with something to do to threads that may wait, and tells listeners
 //! what happens. A run with nothing to do never gets past the looking: no thread, no store, no signal handler.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{self, IsTerminal};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,9 +18,10 @@ use signal_hook::iterator::Signals;
 
 use crate::cache::store;
 use crate::exec::service::{Rendered, ServiceEvent, Services};
-use crate::pipeline::model::{Kind, Target, TargetId};
+use crate::pipeline::model::{Deploy, Kind, Target, TargetId};
 
 use super::active::{self, Mark};
+use super::deploy;
 use super::environment;
 use super::event::{Counts, Event, Finished, Listener, Outcome, Spent};
 use super::glance::Glance;
@@ -78,6 +79,10 @@ struct Coordinator<'a> {
     /// The target that owns the terminal.
     interactive: Option<usize>,
     names: Vec<Arc<str>>,
+    /// Jobs that have a question for whoever sits at the terminal; the first one asks it now.
+    asking: VecDeque<Sender<()>>,
+    /// What happens while somebody is asked is told when he has answered.
+    held: Vec<Message>,
 }
 
 /// What a run needs once something really runs.
@@ -113,6 +118,8 @@ impl<'a> Coordinator<'a> {
             quiet: 0,
             cleaning: HashSet::new(),
             interactive: None,
+            asking: VecDeque::new(),
+            held: Vec::new(),
             session,
             plan,
             listener,
@@ -168,12 +175,9 @@ impl<'a> Coordinator<'a> {
             self.scheduler.finish(number, Outcome::Fresh);
             return;
         }
-        if let Some(fault) = not_there_yet(target) {
-            let finished = self.words(target).fault(fault);
-            return self.finished(number, finished);
-        }
         // Whether an image is still there is a question to a registry: that takes a while, and several can be asked at once.
-        if self.hands.is_some() || matches!(target.kind, Kind::Image(_)) {
+        // What a service runs only its place can say.
+        if self.hands.is_some() || matches!(target.kind, Kind::Image(_) | Kind::Deploy(_)) {
             return self.scheduler.queue(number);
         }
         match self.look_now(target) {
@@ -355,7 +359,27 @@ impl<'a> Coordinator<'a> {
     }
 
     fn hear(&mut self, message: Message) {
+        if !self.asking.is_empty() && matches!(message, Message::Event(_) | Message::Finished(..)) {
+            return self.held.push(message);
+        }
         match message {
+            Message::Asks(grant) => {
+                self.asking.push_back(grant);
+                if self.asking.len() == 1 {
+                    self.let_ask();
+                }
+            }
+            Message::Asked => {
+                self.asking.pop_front();
+                self.listener.suspend(false);
+                match self.asking.is_empty() {
+                    true => {
+                        let held = std::mem::take(&mut self.held);
+                        held.into_iter().for_each(|message| self.hear(message));
+                    }
+                    false => self.let_ask(),
+                }
+            }
             Message::Event(event) => self.listener.on(&event),
             Message::Finished(number, finished) => {
                 if self.target(number).interactive {
@@ -367,6 +391,13 @@ impl<'a> Coordinator<'a> {
             }
             Message::Signal(signal) => self.interrupt(signal),
         }
+    }
+
+    /// The screen is that job's until it has its answer.
+    fn let_ask(&mut self) {
+        self.listener.suspend(true);
+        let asks = self.asking.front();
+        let _ = asks.map(|grant| grant.send(()));
     }
 
     /// The first signal asks everything to end; another one doesn't ask.
@@ -429,6 +460,38 @@ impl<'a> Coordinator<'a> {
         self.listener.on(&Event::TargetFinished(Box::new(finished)));
     }
 
+    /// `--dry-run` of a deployment: its address where it would do something.
+    fn plan_deployment(
+        &mut self,
+        target: &Target,
+        deploy: &Deploy,
+        would_run: &[Option<Arc<str>>],
+    ) -> Option<Arc<str>> {
+        let builds = |id: TargetId| {
+            let number = self.plan.targets.iter().position(|other| *other == id);
+            number.is_none_or(|number| would_run[number].is_some())
+        };
+        let built = deploy.image.is_none_or(|id| !builds(id));
+        match deploy::plan(self.session, target, deploy, built) {
+            Ok((deployment, plan)) => {
+                let fresh = plan.is_fresh();
+                self.listener.on(&Event::DeployPlanned {
+                    deployment: Arc::new(deployment),
+                    plan: Arc::new(plan),
+                    open: !built,
+                });
+                (!fresh).then(|| Arc::clone(&target.address))
+            }
+            Err(fault) => {
+                let finished = self.words(target).fault(fault);
+                self.exit_code = finished.exit_with;
+                self.counts.add(finished.outcome);
+                self.listener.on(&Event::TargetFinished(Box::new(finished)));
+                None
+            }
+        }
+    }
+
     /// A service whose last user has ended goes.
     fn release_services(&mut self, number: usize) {
         let target = self.target(number);
@@ -469,7 +532,7 @@ impl<'a> Coordinator<'a> {
                 match message {
                     Message::Event(event) => self.listener.on(&event),
                     Message::Signal(signal) => self.interrupt(signal),
-                    Message::Finished(..) => {}
+                    Message::Finished(..) | Message::Asks(_) | Message::Asked => {}
                 }
             }
             marked = hands.active;
@@ -513,6 +576,14 @@ pub fn dry_run(session: &Arc<Session>, plan: &Plan, listener: &mut dyn Listener)
             would_run[number] = running_need;
             continue;
         }
+        if let (Kind::Deploy(deploy), None) = (&target.kind, &plan.nodes[number].unmet) {
+            would_run[number] = coordinator.plan_deployment(target, deploy, &would_run);
+            continue;
+        }
+        let running_need = match &target.kind {
+            Kind::Image(image) => session.feeder(target, image, plan, &would_run),
+            _ => running_need,
+        };
         let look = coordinator.look_now(target);
         let planned = action(
             session,
@@ -531,24 +602,6 @@ pub fn dry_run(session: &Arc<Session>, plan: &Plan, listener: &mut dyn Listener)
 
 fn is_group(target: &Target) -> bool {
     matches!(target.kind, Kind::Group)
-}
-
-/// Kinds that are declared but not run by this version.
-fn not_there_yet(target: &Target) -> Option<Fault> {
-    match target.kind {
-        Kind::Deploy(_) => Some(Fault {
-            message: format!(
-                "this version of forge can't run {} targets yet",
-                target.kind.name()
-            ),
-            help: Some(
-                "it checks and plans them; run what they need by naming it: forge lint test scan"
-                    .into(),
-            ),
-            exit_with: 1,
-        }),
-        _ => None,
-    }
 }
 
 fn services(session: &Arc<Session>, events: Sender<Message>) -> Result<Services, Fault> {
@@ -571,9 +624,11 @@ fn services(session: &Arc<Session>, events: Sender<Message>) -> Result<Services,
     let id = crate::cache::digest::Digest::of(ws.root.as_os_str().as_encoded_bytes()).hex()[..12]
         .to_owned();
     let run = format!("{}-{}", std::process::id(), store::now());
-    Ok(Services::new(id, run, definitions, move |event| {
+    let services = Services::new(id, run, definitions, move |event| {
         let _ = events.send(Message::Event(translate(event)));
-    }))
+    });
+    let session = Arc::clone(session);
+    Ok(services.pulled_as(move |image| session.login_for(image).map_err(|fault| fault.message)))
 }
 
 fn translate(event: ServiceEvent) -> Event {

@@ -17,6 +17,7 @@ use crate::cache::snapshot::{Known, Memo, Snapshot};
 use crate::cache::store::{Batch, Image, State, Store};
 use crate::cache::upkeep::Upkeep;
 use crate::cache::walk::Walker;
+use crate::deploy::provider::Provider;
 use crate::docker::{self, Engine};
 use crate::image::registry::Registry;
 use crate::pipeline::model::{ServiceId, TargetId, Workspace};
@@ -40,6 +41,14 @@ pub struct Options {
     pub force: bool,
     /// Images stay in the engine.
     pub no_push: bool,
+    /// Questions are answered with yes.
+    pub yes: bool,
+    /// Deployments are agreed to: all, or just the plan with this id.
+    pub approve: Option<String>,
+    /// The reason to deploy in a freeze.
+    pub hotfix: Option<String>,
+    /// Deploys though another deployment is going on.
+    pub takeover: bool,
     /// Look nothing up and store nothing.
     pub no_cache: bool,
     /// Logs of fresh targets are shown: they have to be read.
@@ -88,6 +97,8 @@ pub struct Session {
     pub(super) bases: Mutex<HashMap<String, String>>,
     pub(super) registry: OnceLock<Result<Box<dyn Registry>, Fault>>,
     pub(super) engine: OnceLock<Result<Engine, Fault>>,
+    /// Where environments' services run, by the environments' numbers.
+    pub(super) providers: Mutex<HashMap<usize, Arc<dyn Provider>>>,
     done: Mutex<HashMap<TargetId, Done>>,
     /// Targets whose last run left no record: what lies in their outputs is in question.
     unfinished: HashSet<String>,
@@ -143,6 +154,7 @@ impl Session {
             bases: Mutex::default(),
             registry: OnceLock::new(),
             engine: OnceLock::new(),
+            providers: Mutex::default(),
             done: Mutex::default(),
             unfinished: unfinished(&cache_dir),
             changed: Mutex::new(false),
@@ -169,6 +181,7 @@ impl Session {
         self.unfinished = unfinished(&self.cache_dir);
         (self.registry, self.engine) = (OnceLock::new(), OnceLock::new());
         (self.asked_images, self.bases, self.done) = Default::default();
+        self.providers = Mutex::default();
     }
 
     /// Keeps what something took, for whoever wants to know.

@@ -4,6 +4,7 @@
 //! The file is only ever appended to, with one write a run, so that two runs never mix; a line torn by a
 //! full disk or written by another version is passed over. What is lost with it is history, never a result.
 
+pub mod deployments;
 mod recorder;
 pub mod stats;
 

@@ -1,7 +1,7 @@
 //! From events to notices, and to those who want to hear them. Keeps only what failed or was flaky; nothing is
 //! filled in, looked up or sent before there is something to tell.
 
-use crate::engine::event::{Event, Finished, Listener, Outcome};
+use crate::engine::event::{self, After, Ending, Event, Finished, Listener, Outcome};
 use crate::pipeline::interpolate::Lookup;
 use crate::pipeline::model::{ProjectId, Workspace};
 
@@ -53,7 +53,7 @@ impl<'a> Notifying<'a> {
 
     /// Tells of a step of a deployment, at once. `notify` are the environment's notifiers, by their numbers in the
     /// workspace: a deployment concerns nobody else.
-    pub fn deployed(&mut self, kind: Kind, deployment: Deployment, notify: &[usize]) {
+    fn deployed(&mut self, kind: Kind, deployment: Deployment, notify: &[usize]) {
         let notice = Notice::deployment(kind, self.source.about(), deployment);
         for number in notify {
             self.tell(*number, &notice);
@@ -78,6 +78,47 @@ impl<'a> Notifying<'a> {
         }
         if finished.flaky && self.wants(&[Kind::TargetFlaky]) {
             self.flaky.push(of(finished));
+        }
+    }
+
+    fn deployment(&mut self, event: &Event) {
+        match event {
+            Event::DeployStarted { deployment } if deployment.target.is_some() => {
+                let notice = noticed(deployment);
+                self.deployed(Kind::DeployStarted, notice, &deployment.notify);
+            }
+            Event::DeployFinished {
+                deployment,
+                outcome,
+                duration,
+                log,
+            } => {
+                let runs = outcome.now.first().and_then(|now| now.revision.as_ref());
+                let mut notice = Deployment {
+                    revision: runs.map(ToString::to_string),
+                    duration: *duration,
+                    ..noticed(deployment)
+                };
+                let asked_for = deployment.target.is_none();
+                let kinds: &[Kind] = match &outcome.result {
+                    Ending::Done if asked_for => &[Kind::RolledBack],
+                    Ending::Done => &[Kind::DeploySucceeded],
+                    Ending::Failed { reason, after } => {
+                        notice.reason = Some(reason.clone());
+                        notice.log = String::from_utf8_lossy(log).into_owned();
+                        match after {
+                            After::RolledBack => &[Kind::DeployFailed, Kind::RolledBack],
+                            _ => &[Kind::DeployFailed],
+                        }
+                    }
+                    // Whoever interrupted it knows.
+                    Ending::Fresh | Ending::Interrupted { .. } => &[],
+                };
+                for kind in kinds {
+                    self.deployed(*kind, notice.clone(), &deployment.notify);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -150,10 +191,23 @@ impl<'a> Notifying<'a> {
     }
 }
 
+/// What is known of a deployment from its beginning.
+fn noticed(deployment: &event::Deployment) -> Deployment {
+    Deployment {
+        environment: deployment.environment.to_string(),
+        target: deployment.target.as_deref().map(str::to_owned),
+        url: deployment.url.clone(),
+        image: deployment.digest.clone(),
+        previous: deployment.previous.clone(),
+        ..Deployment::default()
+    }
+}
+
 impl Listener for Notifying<'_> {
     fn on(&mut self, event: &Event) {
         match event {
             Event::RunStarted { dry_run, .. } => self.dry_run = *dry_run,
+            Event::DeployStarted { .. } | Event::DeployFinished { .. } => self.deployment(event),
             Event::TargetFinished(finished) if !self.dry_run => self.finished(finished),
             Event::RunFinished {
                 ok,

@@ -360,6 +360,29 @@ pub struct Environment {
     pub notify: Vec<usize>,
 }
 
+impl Environment {
+    /// Every text that may refer to something.
+    pub fn texts(&self) -> impl Iterator<Item = &Text> {
+        let smoke = self.smoke.iter().map(|check| match check {
+            Smoke::Http { url, .. } => url,
+            Smoke::Run(line) => line,
+        });
+        let place = [
+            &self.region,
+            &self.account,
+            &self.profile,
+            &self.assume_role,
+        ];
+        let names = [&self.cluster, &self.container, &self.url];
+        let single = place.into_iter().chain(names).flatten();
+        let lists = self.services.iter().chain(&self.before).chain(smoke);
+        single
+            .chain(lists)
+            .chain(self.env.values())
+            .chain(self.secrets.values())
+    }
+}
+
 /// Where an environment runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Provider {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::engine::event::{Event, Finished, Image, Listener};
 
+use super::deploy::json as deploy;
 use super::sink::Sink;
 
 /// Writes each event as a line.
@@ -147,6 +148,25 @@ fn aside(event: &Event) -> Value {
             json!({"event": "warning", "target": target.as_deref(), "message": message, "help": help})
         }
         Event::Interrupted { signal } => json!({"event": "interrupted", "signal": signal}),
+        Event::DeployPlanned {
+            deployment,
+            plan,
+            open,
+        } => deploy::planned(deployment, plan, *open),
+        Event::RollbackPlanned {
+            deployment, plan, ..
+        } => deploy::back(deployment, plan),
+        Event::DeployStarted { deployment } => deploy::started(deployment),
+        Event::DeployProgress {
+            deployment,
+            progress,
+        } => deploy::progress(deployment, progress),
+        Event::DeployFinished {
+            deployment,
+            outcome,
+            duration,
+            ..
+        } => deploy::finished(deployment, outcome, *duration),
         _ => Value::Null,
     }
 }

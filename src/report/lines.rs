@@ -218,6 +218,7 @@ pub fn planned(actions: &[(&'static str, usize)], paint: Paint) -> String {
     };
     let text = list(vec![
         (of("run"), "would run"),
+        (of("deploy"), "would be deployed"),
         (of("restore"), "would be restored"),
         (of("fresh"), "fresh"),
         (of("skip"), "would be skipped"),

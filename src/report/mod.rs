@@ -6,6 +6,7 @@
 //! run: a reader that went away mutes its stream.
 
 mod chain;
+mod deploy;
 mod github;
 pub mod json;
 mod lines;

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use crate::engine::event::{Event, Finished, Listener, Outcome};
 
+use super::deploy::text as deploy;
 use super::github::{self, Guard};
 use super::lines::{self, Closing};
 use super::live::Live;
@@ -145,6 +146,9 @@ impl Text {
             live.done(&finished.target);
         }
         if self.planned.is_some() {
+            if finished.outcome == Outcome::Failed {
+                self.failures.push(finished.clone());
+            }
             return;
         }
         if self.has_line(finished.outcome) {
@@ -259,13 +263,7 @@ impl Text {
     }
 
     fn planned(&mut self, target: &str, action: &'static str, reason: &str, commands: &[String]) {
-        let Some(planned) = &mut self.planned else {
-            return;
-        };
-        match planned.iter_mut().find(|(name, _)| *name == action) {
-            Some((_, n)) => *n += 1,
-            None => planned.push((action, 1)),
-        }
+        self.count_planned(action);
         if action != "fresh" || self.verbose {
             let head = format!("{action:<7} {}", self.style.paint.bold(&printable(target)));
             let line = self.style.line(&head, reason);
@@ -335,6 +333,57 @@ impl Text {
         };
         let gap = if failures.is_empty() { "" } else { "\n" };
         self.write(format!("{gap}{line}\n").as_bytes());
+    }
+
+    fn deployment(&mut self, event: &Event) {
+        let paint = self.style.paint;
+        match event {
+            Event::DeployPlanned {
+                deployment,
+                plan,
+                open,
+            } => {
+                let action = if plan.is_fresh() { "fresh" } else { "deploy" };
+                self.count_planned(action);
+                let page = deploy::plan(deployment, plan, *open, paint);
+                self.say(page.trim_end());
+            }
+            Event::RollbackPlanned { plan, now, .. } => {
+                let page = deploy::back(plan, *now, paint);
+                self.say(page.trim_end());
+            }
+            Event::DeployProgress {
+                deployment,
+                progress,
+            } => {
+                let shown = self.live.is_some() && deployment.target.is_some();
+                if let (Some(counts), true) = (deploy::counts(progress), shown) {
+                    return self.row(deployment.name(), &counts);
+                }
+                let lines = deploy::progress(deployment, progress, paint);
+                self.say(lines.trim_end());
+            }
+            Event::DeployFinished {
+                deployment,
+                outcome,
+                duration,
+                ..
+            } if deployment.target.is_none() => {
+                let line = deploy::rolled_back(deployment, outcome, *duration, paint);
+                self.write(line.as_bytes());
+            }
+            _ => {}
+        }
+    }
+
+    fn count_planned(&mut self, action: &'static str) {
+        let Some(planned) = &mut self.planned else {
+            return;
+        };
+        match planned.iter_mut().find(|(name, _)| *name == action) {
+            Some((_, n)) => *n += 1,
+            None => planned.push((action, 1)),
+        }
     }
 
     fn service(&mut self, event: &Event) {
@@ -410,6 +459,11 @@ impl Listener for Text {
             } => {
                 self.planned(target, action, reason, commands);
             }
+            Event::DeployPlanned { .. }
+            | Event::RollbackPlanned { .. }
+            | Event::DeployStarted { .. }
+            | Event::DeployProgress { .. }
+            | Event::DeployFinished { .. } => self.deployment(event),
             Event::TargetFinished(finished) => self.finished(finished),
             Event::Warning {
                 target,

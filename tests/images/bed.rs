@@ -1,12 +1,14 @@
 //! A workspace whose image has a repository of its own, and what the engine and the registry have of it.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::aws::Aws;
 use crate::run::{Ran, Workspace, output};
 
 /// A small image that says what is in `file`.
@@ -19,6 +21,10 @@ pub struct Bed {
     pub ws: Workspace,
     /// Of this test alone.
     pub repository: String,
+    /// Where it is pushed to: `127.0.0.1:PORT`.
+    host: String,
+    /// What forge gets beside a small environment.
+    env: Vec<(String, String)>,
     config: tempfile::TempDir,
 }
 
@@ -41,21 +47,35 @@ pub fn password() -> String {
 impl Bed {
     /// `keys` are those of `[target.image]`, beside its repository.
     pub fn new(keys: &str) -> Self {
-        let repository = repository();
-        let bed = Self {
-            ws: Workspace::new(&format!(
-                "[pipeline]\nname = \"app\"\n[registry]\nhost = \"{}\"\n\
-                 [target.image]\nkind = \"image\"\nrepository = \"{repository}\"\n{keys}\n",
-                registry()
-            )),
-            repository,
-            config: tempfile::tempdir().expect("a directory"),
-        };
-        let own = format!("{DOCKERFILE}LABEL repository={}\n", bed.repository);
-        bed.ws.write("Dockerfile", &own);
-        bed.ws.write("file", "one\n");
+        let host = registry();
+        let bed = Self::with(&format!("host = \"{host}\""), keys, &host, Vec::new());
         bed.log_in("AWS", &password());
         bed
+    }
+
+    /// One whose image goes to ECR; `ecr` are the keys of `ecr` under `[registry]`.
+    pub fn in_ecr(aws: &Aws, ecr: &str, keys: &str) -> Self {
+        Self::with(&format!("ecr = {{ {ecr} }}"), keys, &aws.host(), aws.env())
+    }
+
+    fn with(registry: &str, keys: &str, host: &str, env: Vec<(String, String)>) -> Self {
+        let repository = repository();
+        let ws = Workspace::new(&format!(
+            "[pipeline]\nname = \"app\"\n[registry]\n{registry}\n\
+             [target.image]\nkind = \"image\"\nrepository = \"{repository}\"\n{keys}\n"
+        ));
+        ws.write(
+            "Dockerfile",
+            &format!("{DOCKERFILE}LABEL repository={repository}\n"),
+        );
+        ws.write("file", "one\n");
+        Self {
+            ws,
+            repository,
+            host: host.into(),
+            env,
+            config: tempfile::tempdir().expect("a directory"),
+        }
     }
 
     /// Another checkout, with no cache, that makes the same image.
@@ -66,19 +86,24 @@ impl Bed {
                 other.write(name, &self.ws.read(name));
             }
         }
-        let bed = Self {
+        let config = tempfile::tempdir().expect("a directory");
+        let login = self.config.path().join("config.json");
+        if login.exists() {
+            fs::copy(login, config.path().join("config.json")).expect("copied");
+        }
+        Self {
             ws: other,
             repository: self.repository.clone(),
-            config: tempfile::tempdir().expect("a directory"),
-        };
-        bed.log_in("AWS", &password());
-        bed
+            host: self.host.clone(),
+            env: self.env.clone(),
+            config,
+        }
     }
 
     /// What `docker login` writes.
     pub fn log_in(&self, user: &str, password: &str) {
         let auth = STANDARD.encode(format!("{user}:{password}"));
-        let text = serde_json::json!({ "auths": { registry(): { "auth": auth } } }).to_string();
+        let text = serde_json::json!({ "auths": { &self.host: { "auth": auth } } }).to_string();
         fs::write(self.config.path().join("config.json"), text).expect("written");
     }
 
@@ -95,6 +120,7 @@ impl Bed {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = self.ws.command(args);
         command.env("DOCKER_CONFIG", self.config.path());
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -110,9 +136,14 @@ impl Bed {
         (outcome, end)
     }
 
+    /// Where its login is.
+    pub fn config(&self) -> &Path {
+        self.config.path()
+    }
+
     /// The repository with its registry.
     pub fn full(&self) -> String {
-        format!("{}/{}", registry(), self.repository)
+        format!("{}/{}", self.host, self.repository)
     }
 
     /// Removes every image of the repository from the engine.

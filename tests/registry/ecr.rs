@@ -43,7 +43,7 @@ fn ecr_child() {
 fn take(registry: &dyn Registry, step: &str) -> Result<String, RegistryError> {
     let words: Vec<&str> = step.split_whitespace().collect();
     Ok(match words[..] {
-        ["prepare"] => format!("{:?}", registry.prepare(REPOSITORY)?),
+        ["prepare"] => format!("{:?}", registry.prepare(REPOSITORY, &[])?),
         ["name"] => registry.name(REPOSITORY)?,
         ["host"] => registry.host()?,
         ["login"] => registry

@@ -120,7 +120,7 @@ fn push(test: &str) -> Pushed {
 fn an_image_is_tagged_and_read_without_the_engine() {
     let pushed = push("tagged");
     let (registry, repository) = (registry(&pushed.config), pushed.repository.as_str());
-    registry.prepare(repository).unwrap();
+    registry.prepare(repository, &[]).unwrap();
     let digests = registry.digests(repository, &["one", "two"]).unwrap();
     assert_eq!(digests, [Some(pushed.digest.clone()), None]);
 
@@ -182,7 +182,7 @@ fn images_of_several_platforms_get_one_name() {
 #[test]
 fn a_wrong_password_is_said_before_anything_is_built() {
     let wrong = config("hidden-and-wrong");
-    let error = registry(&wrong).prepare("forge-test/x").unwrap_err();
+    let error = registry(&wrong).prepare("forge-test/x", &[]).unwrap_err();
     assert_eq!(error.kind, Kind::Denied);
     let message = format!("{} refused the user name or password", bed().host);
     assert!(error.message.starts_with(&message), "{error}");
@@ -196,7 +196,7 @@ fn nobody_is_asked_to_log_in() {
     let nobody = tempfile::tempdir().unwrap();
     let registry = registry(&nobody);
     assert!(registry.login().unwrap().is_none());
-    let error = registry.prepare("forge-test/x").unwrap_err();
+    let error = registry.prepare("forge-test/x", &[]).unwrap_err();
     assert_eq!(error.kind, Kind::NoCredentials);
     assert!(error.help.unwrap().contains("docker login"));
     let right = config(&bed().password);
@@ -213,7 +213,7 @@ fn a_registry_that_is_gone_is_said_at_once() {
     let nobody = tempfile::tempdir().unwrap();
     let host = format!("127.0.0.1:{port}");
     let gone = Plain::new(&host, DockerConfig::at(nobody.path())).unwrap();
-    let error = gone.prepare("a").unwrap_err();
+    let error = gone.prepare("a", &[]).unwrap_err();
     assert_eq!(error.kind, Kind::Unreachable);
     let message = format!("no registry answers at {host}: connection refused");
     assert_eq!(error.message, message);
@@ -235,7 +235,7 @@ fn a_host_is_a_host_alone() {
 #[ignore = "another test runs it"]
 fn child() {
     let reference = env::var("REFERENCE").unwrap().parse().unwrap();
-    match digest_of(&reference) {
+    match digest_of(&reference, None) {
         Ok(digest) => println!("\nanswer {digest:?}"),
         Err(error) => println!("\nanswer {:?}", error.kind),
     }

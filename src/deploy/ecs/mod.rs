@@ -18,6 +18,7 @@ mod convert;
 mod definitions;
 mod deploy;
 mod follow;
+mod kept;
 mod logs;
 mod past;
 mod prepare;
@@ -38,8 +39,12 @@ use super::outcome::Outcome;
 use super::plan::Plan;
 use super::provider::{BackPlan, LogLine, Provider, Record, Status, Wanted};
 use super::request::{Caller, Request};
+use super::seen::{DeploymentView, Rollout, ServiceView};
 use super::spec::Spec;
 use crate::aws::{Aws, AwsError, AwsErrorKind, Place};
+
+/// So many records say what goes on.
+const RECENT: usize = 10;
 
 /// Says when nobody waits for an answer any more.
 type Cancelled<'a> = &'a dyn Fn() -> bool;
@@ -105,6 +110,27 @@ impl Ecs {
         })
     }
 
+    /// What is to be seen of a service; of one whose deployment seems to go on, in the light of its records.
+    fn view(&self, service: &Service, caller: &Caller<'_>) -> Result<ServiceView, DeployError> {
+        let mut view = convert::service(service);
+        let going = |one: &DeploymentView| one.rollout == Rollout::InProgress;
+        if view.deployments.iter().any(going) && self.may_read_records() {
+            // Without them it only seems to go on for longer.
+            match self.list_records(&view.name, RECENT, caller) {
+                Ok(records) => view.settle(&records),
+                Err(failed) if failed.kind == AwsErrorKind::Cancelled => return Err(error(failed)),
+                Err(_) => {}
+            }
+        }
+        Ok(view)
+    }
+
+    /// What a revision's tag says of a service in which it completed.
+    fn mark(&self, service: &str) -> String {
+        let cluster = convert::last_part(&self.cluster);
+        format!("{cluster}/{}", convert::last_part(service))
+    }
+
     fn may_read_records(&self) -> bool {
         self.records.load(Ordering::Relaxed)
     }
@@ -125,6 +151,11 @@ fn error(error: AwsError) -> DeployError {
 }
 
 impl Provider for Ecs {
+    fn check(&self, spec: &Spec) -> Result<(), DeployError> {
+        let account = self.aws.identity().map_err(error)?.account;
+        prepare::right_account(spec.account.as_deref(), &account).map(drop)
+    }
+
     fn plan(&self, request: &Request, caller: &mut Caller<'_>) -> Result<Plan, DeployError> {
         prepare::plan(self, request, caller)
     }

@@ -3,16 +3,15 @@
 use aws_sdk_ecs::types::{DeploymentControllerType, Service};
 
 use super::past::{self, Known};
-use super::{Ecs, convert, logs, update};
+use super::{Ecs, kept, logs, update};
 use crate::aws::AwsErrorKind;
 use crate::deploy::choice::{self, Back, Choice, Step};
 use crate::deploy::diff::diff;
-use crate::deploy::error::DeployError;
+use crate::deploy::error::{DeployError, Kind};
 use crate::deploy::gates::{self, Gate};
 use crate::deploy::plan::{Note, Plan, Running, ServicePlan};
 use crate::deploy::request::{Caller, Found, Request};
 use crate::deploy::seen::{Rollout, ServiceView};
-use crate::deploy::tags::{self, Tags};
 use crate::deploy::taskdef::Definition;
 
 /// See [`crate::deploy::provider::Provider::plan`].
@@ -20,18 +19,11 @@ pub fn plan(ecs: &Ecs, request: &Request, caller: &mut Caller<'_>) -> Result<Pla
     let account = ecs.aws.identity().map_err(super::error)?.account;
     let spec = &request.spec;
     let mut gates = vec![right_account(spec.account.as_deref(), &account)?];
-    gates.push(gates::branch(&spec.branch, request.branch.as_deref()));
-    gates.push(gates::freeze(
-        &spec.freeze,
-        spec.timezone.as_deref(),
-        request.now,
-        request.hotfix.as_deref(),
-    ));
+    gates.extend(request.gates());
     let mut notes = Vec::new();
     let mut services = Vec::new();
     for name in &spec.services {
-        let service = ecs.need_service(name, caller)?;
-        let view = usable(&service, &ecs.cluster)?;
+        let (service, view) = usable(ecs, name, caller)?;
         gates.push(gates::free(&view, request.takeover));
         services.push(one(ecs, request, &service, &view, caller)?);
     }
@@ -64,13 +56,18 @@ pub fn right_account(expected: Option<&str>, actual: &str) -> Result<Gate, Deplo
 }
 
 /// A service that can be deployed to.
-pub fn usable(service: &Service, cluster: &str) -> Result<ServiceView, DeployError> {
-    let view = convert::service(service);
+pub fn usable(
+    ecs: &Ecs,
+    name: &str,
+    caller: &Caller<'_>,
+) -> Result<(Service, ServiceView), DeployError> {
+    let service = ecs.need_service(name, caller)?;
+    let view = ecs.view(&service, caller)?;
     if view.status != "ACTIVE" {
         return Err(DeployError::wrong(
             format!(
-                "the service `{}` in `{cluster}` is {}",
-                view.name, view.status
+                "the service `{}` in `{}` is {}",
+                view.name, ecs.cluster, view.status
             ),
             "only an ACTIVE service can be deployed to",
         ));
@@ -78,7 +75,7 @@ pub fn usable(service: &Service, cluster: &str) -> Result<ServiceView, DeployErr
     let controller = service.deployment_controller();
     let controller = controller.map(|controller| controller.r#type().clone());
     match controller {
-        None | Some(DeploymentControllerType::Ecs) => Ok(view),
+        None | Some(DeploymentControllerType::Ecs) => Ok((service, view)),
         Some(other) => Err(DeployError::wrong(
             format!(
                 "the service `{}` is deployed by {other}, not by ECS",
@@ -137,28 +134,7 @@ fn new_definition(
     let spec = &request.spec;
     let mut definition = request.definition.as_ref().unwrap_or(current).clone();
     let container = definition.choose(spec.container.as_deref(), &request.image.repository)?;
-    definition.pin(&container, &request.image);
-    definition.overlay(&container, &spec.overlay);
-    definition.check()?;
-    definition.tags.forget_ours();
-    let at = request.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let ours = [
-        (tags::COMMIT, request.commit.as_deref()),
-        (tags::BY, Some(request.by.as_str())),
-        (tags::AT, Some(at.as_str())),
-        (tags::KEY, Some(request.key.as_str())),
-        (tags::RUN, request.run.as_deref()),
-        (tags::HOTFIX, request.hotfix.as_deref()),
-        (tags::CONTAINER, Some(container.as_str())),
-    ];
-    let set = |tags: &mut Tags, (key, value): (&str, Option<&str>)| {
-        if let Some(value) = value.filter(|value| !value.is_empty()) {
-            tags.set(key, value);
-        }
-    };
-    for pair in ours {
-        set(&mut definition.tags, pair);
-    }
+    request.put_into(&mut definition, &container)?;
     Ok((container, definition))
 }
 
@@ -168,10 +144,17 @@ fn last_good(
     service: &str,
     running: &Running,
     named: Option<&str>,
-    caller: &Caller<'_>,
+    caller: &mut Caller<'_>,
 ) -> Result<Option<Step>, DeployError> {
     let mut known = Known::default();
-    let completed = ecs.completed(service, named, &mut known, caller)?;
+    let completed = match ecs.completed(service, named, &mut known, caller) {
+        Ok(completed) => completed,
+        Err(error) if error.kind == Kind::Interrupted => return Err(error),
+        Err(error) => {
+            caller.warn(format!("what completed before can't be read: {error}"));
+            return Ok(None);
+        }
+    };
     let running = Step {
         revision: running.revision.clone(),
         copy_of: None,
@@ -225,28 +208,7 @@ fn look(
     for name in service.definition.container_names() {
         log_group(ecs, &service.definition, name, notes, caller)?;
     }
-    let has = |key: &str| service.definition.fields().contains_key(key);
-    if has("executionRoleArn") || has("taskRoleArn") {
-        notes.push(Note::NotChecked(
-            "the roles: only ECS can take them on".into(),
-        ));
-    }
-    let secrets = |name: &str| {
-        let container = service.definition.container(name);
-        let list = container.and_then(|one| one.get("secrets")?.as_array());
-        list.is_some_and(|list| !list.is_empty())
-    };
-    if service
-        .definition
-        .container_names()
-        .into_iter()
-        .any(secrets)
-    {
-        notes.push(Note::NotChecked(
-            "the secrets: only the execution role may read them".into(),
-        ));
-    }
-    Ok(())
+    kept::look(ecs, &service.definition, notes)
 }
 
 /// A group that is missing keeps every task from starting.

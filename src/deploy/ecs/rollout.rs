@@ -53,22 +53,13 @@ pub fn unchanged(
     takeover: bool,
     caller: &Caller<'_>,
 ) -> Result<(aws_sdk_ecs::types::Service, ServiceView), DeployError> {
-    let service = ecs.need_service(name, caller)?;
-    let view = prepare::usable(&service, &ecs.cluster)?;
+    let (service, view) = prepare::usable(ecs, name, caller)?;
     let gate = gates::free(&view, takeover);
     if !gate.open {
         return Err(DeployError::refused(gate.why, gate.help));
     }
     let primary = view.primary().map(|one| one.id.as_str());
-    if primary != Some(from) {
-        return Err(DeployError::refused(
-            format!(
-                "somebody else deployed to {name} meanwhile: {}",
-                primary.unwrap_or("nothing is left there")
-            ),
-            "look at the plan again (-n)",
-        ));
-    }
+    gates::unchanged(name, from, primary.unwrap_or_default())?;
     Ok((service, view))
 }
 

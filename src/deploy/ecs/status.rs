@@ -19,7 +19,7 @@ pub fn status(ecs: &Ecs, spec: &Spec, caller: &mut Caller<'_>) -> Result<Vec<Sta
     let mut all = Vec::new();
     for name in &spec.services {
         let service = ecs.need_service(name, caller)?;
-        let view = convert::service(&service);
+        let view = ecs.view(&service, caller)?;
         let Some(primary) = view.primary() else {
             return Err(DeployError::wrong(
                 format!("the service `{name}` is {}", view.status),

@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_ecr::types::{
-    ImageFailureCode, ImageIdentifier, ImageScanningConfiguration, ImageTagMutability,
-    ImageTagMutabilityExclusionFilter, ImageTagMutabilityExclusionFilterType, Repository,
+    ImageFailureCode, ImageIdentifier, ImageScanningConfiguration, Repository,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,6 +17,7 @@ use super::credentials::Credentials;
 use super::error::{RegistryError, RegistryErrorKind as Kind};
 use super::manifest::MEDIA_TYPES;
 use super::reference::{Digest, check_repository};
+use super::settings::TagRules;
 use crate::aws::{Aws, AwsErrorKind, Place};
 
 /// A token is asked for anew when it expires within this: a push takes its time.
@@ -31,9 +31,16 @@ const MOST_IMAGES: usize = 100;
 pub struct Ecr {
     api: Arc<Api>,
     create_repository: bool,
-    /// `repositoryUri` by repository, where AWS has told.
-    names: Mutex<HashMap<String, String>>,
+    /// What AWS has told of repositories, by name.
+    known: Mutex<HashMap<String, Known>>,
     http: OnceLock<Client>,
+}
+
+#[derive(Clone)]
+struct Known {
+    /// `repositoryUri`
+    name: String,
+    rules: TagRules,
 }
 
 /// ECR's own API, and the token that it gave.
@@ -73,7 +80,7 @@ impl Ecr {
                 token: Mutex::new(None),
             }),
             create_repository,
-            names: Mutex::new(HashMap::new()),
+            known: Mutex::new(HashMap::new()),
             http: OnceLock::new(),
         })
     }
@@ -102,15 +109,15 @@ impl Ecr {
         }
     }
 
-    /// Scanned on push; its tags name one image for good, except for `latest`. One that somebody else has
-    /// made meanwhile is as good.
-    fn create(&self, repository: &str) -> Result<Option<Repository>, RegistryError> {
+    /// Scanned on push; its tags name one image for good, except for those that are meant to move. One that somebody
+    /// else has made meanwhile is as good.
+    fn create(
+        &self,
+        repository: &str,
+        moving: &[String],
+    ) -> Result<Option<Repository>, RegistryError> {
         let api = &self.api;
-        let latest = ImageTagMutabilityExclusionFilter::builder()
-            .filter_type(ImageTagMutabilityExclusionFilterType::Wildcard)
-            .filter("latest")
-            .build()
-            .map_err(|error| RegistryError::other(error.to_string()))?;
+        let rules = TagRules::for_moving(moving);
         let asked = api
             .ecr
             .create_repository()
@@ -121,8 +128,8 @@ impl Ecr {
                     .scan_on_push(true)
                     .build(),
             )
-            .image_tag_mutability(ImageTagMutability::ImmutableWithExclusion)
-            .image_tag_mutability_exclusion_filters(latest);
+            .image_tag_mutability(rules.mutability())
+            .set_image_tag_mutability_exclusion_filters(Some(rules.filters()?));
         match api.aws.call("ecr:CreateRepository", asked.send()) {
             Ok(answer) => Ok(answer.repository),
             Err(error) if error.kind == AwsErrorKind::Conflict => self.describe(repository),
@@ -130,14 +137,20 @@ impl Ecr {
         }
     }
 
-    /// Remembers its name, once it is in the account that the pipeline file says.
+    fn known(&self, repository: &str) -> Option<Known> {
+        let known = self.known.lock().ok()?;
+        known.get(repository).cloned()
+    }
+
+    /// Remembers what it is, once it is in the account that the pipeline file says.
     fn keep(&self, name: &str, repository: Repository) -> Result<(), RegistryError> {
         check_account(
             self.api.account.as_deref(),
             repository.registry_id.as_deref(),
         )?;
-        if let (Some(uri), Ok(mut names)) = (repository.repository_uri, self.names.lock()) {
-            names.insert(name.to_owned(), uri);
+        let rules = TagRules::of(&repository);
+        if let (Some(uri), Ok(mut known)) = (repository.repository_uri, self.known.lock()) {
+            known.insert(name.to_owned(), Known { name: uri, rules });
         }
         Ok(())
     }
@@ -224,9 +237,8 @@ impl Registry for Ecr {
     }
 
     fn name(&self, repository: &str) -> Result<String, RegistryError> {
-        let known = self.names.lock().ok();
-        match known.and_then(|names| names.get(repository).cloned()) {
-            Some(name) => Ok(name),
+        match self.known(repository) {
+            Some(known) => Ok(known.name),
             None => Ok(format!("{}/{repository}", self.host()?)),
         }
     }
@@ -241,15 +253,20 @@ impl Registry for Ecr {
         }
     }
 
-    fn prepare(&self, repository: &str) -> Result<(), RegistryError> {
+    fn prepare(&self, repository: &str, moving: &[String]) -> Result<(), RegistryError> {
         check_repository(repository)?;
         let found = match self.describe(repository) {
             Err(error) if error.kind == Kind::NotFound && self.create_repository => {
-                self.create(repository)?
+                self.create(repository, moving)?
             }
             found => found?,
         };
         found.map_or(Ok(()), |found| self.keep(repository, found))
+    }
+
+    fn moves(&self, repository: &str, tag: &str) -> bool {
+        let known = self.known(repository);
+        known.is_none_or(|known| known.rules.moves(tag))
     }
 
     fn digests(

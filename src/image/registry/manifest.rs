@@ -128,6 +128,17 @@ pub fn first_image(manifest: &Manifest) -> Result<Option<Digest>, RegistryError>
     }
 }
 
+/// The architectures of an index' images, as far as it says them; `None` for what is no index.
+pub fn architectures(manifest: &Manifest) -> Result<Option<Vec<String>>, RegistryError> {
+    if !is_index(&manifest.media_type) {
+        return Ok(None);
+    }
+    let listed: Listed = parse(&manifest.bytes, "the index of images")?;
+    let platforms = listed.manifests.into_iter().filter_map(|one| one.platform);
+    let images = platforms.filter(|platform| platform.os != "unknown");
+    Ok(Some(images.map(|one| one.architecture).collect()))
+}
+
 /// An index of images, in Docker's form where all of them are; the same images give the same bytes.
 pub fn index(images: &[(&str, Manifest)]) -> Result<Manifest, RegistryError> {
     let mut manifests = Vec::new();

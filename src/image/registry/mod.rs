@@ -12,6 +12,7 @@ mod error;
 mod manifest;
 mod plain;
 mod reference;
+mod settings;
 mod token;
 mod transport;
 mod wire;
@@ -46,8 +47,14 @@ pub trait Registry: Send + Sync {
     /// The registry refused the last login: the next is made anew.
     fn renew(&self) {}
 
-    /// Sees to it that the repository can be pushed to, or says early why it can't.
-    fn prepare(&self, repository: &str) -> Result<(), RegistryError>;
+    /// Sees to it that the repository can be pushed to, or says early why it can't. One that is made for this keeps
+    /// its tags where they are, but for those that fit a pattern of `moving` (`*` stands for anything).
+    fn prepare(&self, repository: &str, moving: &[String]) -> Result<(), RegistryError>;
+
+    /// Whether a tag that names an image may come to name another, as far as is known once it is prepared.
+    fn moves(&self, _repository: &str, _tag: &str) -> bool {
+        true
+    }
 
     /// What each tag names now.
     fn digests(
@@ -97,7 +104,8 @@ pub trait Registry: Send + Sync {
                 let name = self.name(repository)?;
                 let message =
                     format!("{name}:{tag} names {other} and may not be moved to {digest}");
-                let help = "use a tag that is new for every image (`${git.sha}`), or allow this one to move";
+                let help = "commit what changed, so that `${git.sha}` is another tag; or let this tag move in the \
+                            repository's settings";
                 Err(RegistryError::new(RegistryErrorKind::Immutable, message).with_help(help))
             }
             None => Err(refused),
@@ -131,6 +139,23 @@ pub trait Registry: Send + Sync {
         Facts::read(&self.blob(repository, &config)?)
     }
 
+    /// What an image runs on (`amd64`, `arm64`); `None` where the registry hasn't got it.
+    fn architectures(
+        &self,
+        repository: &str,
+        digest: &Digest,
+    ) -> Result<Option<Vec<String>>, RegistryError> {
+        let Some(manifest) = self.manifest(repository, digest)? else {
+            return Ok(None);
+        };
+        if let Some(listed) = manifest::architectures(&manifest)? {
+            return Ok(Some(listed));
+        }
+        let config = manifest::config(&manifest)?;
+        let facts = Facts::read(&self.blob(repository, &config)?)?;
+        Ok(Some(vec![facts.architecture]))
+    }
+
     /// The manifest of that digest, which must be there.
     fn needed(&self, repository: &str, digest: &Digest) -> Result<Manifest, RegistryError> {
         let found = self.manifest(repository, digest)?;
@@ -159,13 +184,19 @@ pub fn open(settings: &model::Registry) -> Result<Box<dyn Registry>, RegistryErr
 }
 
 /// What an image's name stands for now, at whichever registry; `None` where that has no such image. A name
-/// with a digest is its own answer. Takes a few seconds at most.
-pub fn digest_of(reference: &Reference) -> Result<Option<Digest>, RegistryError> {
+/// with a digest is its own answer. Without a `login`: as the Docker configuration says. Takes a few seconds at most.
+pub fn digest_of(
+    reference: &Reference,
+    login: Option<Credentials>,
+) -> Result<Option<Digest>, RegistryError> {
     if let Some(digest) = &reference.digest {
         return Ok(Some(digest.clone()));
     }
     let host = reference.host.clone();
-    let lookup = move || DockerConfig::of_user().credentials(&host);
+    let lookup = move || match &login {
+        Some(login) => Ok(Some(login.clone())),
+        None => DockerConfig::of_user().credentials(&host),
+    };
     let client = client::Client::new(&reference.host, SHORT, Box::new(lookup));
     let tag = reference.tag.as_deref().unwrap_or("latest");
     client.digest(&reference.repository, tag)

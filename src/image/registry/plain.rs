@@ -49,7 +49,7 @@ impl Registry for Plain {
         self.config.credentials(self.client.host())
     }
 
-    fn prepare(&self, repository: &str) -> Result<(), RegistryError> {
+    fn prepare(&self, repository: &str, _moving: &[String]) -> Result<(), RegistryError> {
         check_repository(repository)?;
         self.client.greet(repository)
     }
