@@ -13,6 +13,7 @@ use super::progress::Progress;
 use super::spec::Spec;
 use super::tags;
 use super::taskdef::{Definition, Image};
+use crate::docker::Credentials;
 
 /// What is to be deployed, and where.
 #[derive(Clone, Debug)]
@@ -99,6 +100,8 @@ pub struct Caller<'a> {
     pub shell: &'a dyn Fn(&str) -> Result<(), String>,
     /// Looks for an image where it should be.
     pub image: &'a dyn Fn(&Image) -> Found,
+    /// Who to be where an image is pulled from; `None`: nothing is known, and nothing may be needed.
+    pub login: &'a dyn Fn(&Image) -> Option<Credentials>,
     /// `c0ffee1 A subject` of each commit after the first up to the second, newest first; empty where git can't tell.
     pub commits: &'a dyn Fn(&str, &str) -> Vec<String>,
     pub pace: Pace,

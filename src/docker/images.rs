@@ -9,6 +9,7 @@ use bollard::query_parameters::{
 };
 use futures_util::StreamExt;
 
+use super::layers::Layers;
 use super::{Credentials, Engine, EngineError, credentials};
 
 /// What is known of a local image.
@@ -61,7 +62,7 @@ impl Engine {
         }
     }
 
-    /// Pulls an image; `progress` gets a line for each step. Ends early when `cancelled` says so.
+    /// Pulls an image; `progress` gets a line when there is more to say. Ends early when `cancelled` says so.
     pub fn pull<'a>(
         &self,
         what: impl Into<Pull<'a>>,
@@ -75,6 +76,7 @@ impl Engine {
             .tag(tag)
             .platform(what.platform.unwrap_or_default());
         let user = what.credentials.map(credentials::one);
+        let mut layers = Layers::default();
         let mut steps = pin!(self.docker.create_image(Some(options.build()), None, user));
         self.until(cancelled, async {
             while let Some(step) = steps.next().await {
@@ -83,7 +85,10 @@ impl Engine {
                 if let Some(message) = step.error_detail.and_then(|error| error.message) {
                     return Err(EngineError::other(message));
                 }
-                progress(step.status.unwrap_or_default());
+                let status = step.status.unwrap_or_default();
+                let detail = step.progress_detail.as_ref();
+                let line = layers.hear(step.id.as_deref(), &status, detail);
+                line.into_iter().for_each(&mut progress);
             }
             Ok(())
         })?

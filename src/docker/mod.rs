@@ -10,6 +10,7 @@ mod credentials;
 mod endpoint;
 mod error;
 mod images;
+mod layers;
 mod port;
 mod push;
 mod socket;

@@ -80,7 +80,6 @@ impl Job<'_> {
             Ok(provided) => self.provided(&order, &provided, began.elapsed(), &log),
             Err(_) if self.is_cancelled() => self.words.interrupted(),
             Err(fault) => {
-                self.remember_failure(&look.key);
                 let help = fault.help.clone();
                 let mut finished = self.words.fault(fault);
                 let help = help
@@ -114,7 +113,6 @@ impl Job<'_> {
                         of,
                         reason: fault.message,
                     });
-                    self.remember_failure(&order.look.key);
                     attempt += 1;
                 }
                 provided => return (provided, attempt),
@@ -353,9 +351,9 @@ impl Job<'_> {
         registry: &dyn Registry,
         full: &str,
     ) -> Result<Result<(), PushError>, Fault> {
-        self.doing(&format!("pushes {full}"));
+        self.doing(&format!("pushing to {}", registry.host()?));
         let login = registry.login()?.map(engines);
-        let mut say = |line: String| self.doing(&format!("pushes {full}: {line}"));
+        let mut say = |line: String| self.doing(&format!("pushing {line}"));
         let cancelled = || self.is_over(order);
         Ok(engine.push(full, login.as_ref(), &mut say, &cancelled))
     }

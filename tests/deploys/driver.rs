@@ -138,6 +138,7 @@ fn act(scenario: &Value) -> Result<Option<Outcome>, DeployError> {
         cancelled: &|| cancelled.get(),
         shell: &shell,
         image: &gone,
+        login: &|_| None,
         commits: &|old, new| vec![format!("{old}..{new}")],
         pace: Pace(Duration::from_millis(5)),
     };

@@ -462,3 +462,48 @@ fn what_would_happen_is_said_and_nothing_does() {
         .says("would be built")
         .says("input");
 }
+
+#[test]
+fn the_doctor_says_who_is_let_in() {
+    let aws = Aws::start();
+    let bed = bed(&aws, "", BY_COMMIT);
+    let environment = |name: &str, account: &str| {
+        format!("[environment.{name}]\naccount = \"{account}\"\ncluster = \"c\"\nservice = \"s\"\n")
+    };
+    let pipeline = bed.ws.read("Pipeline.toml");
+    let dev = environment("dev", ACCOUNT);
+    bed.ws.write("Pipeline.toml", &format!("{pipeline}{dev}"));
+    bed.forge(&["doctor"])
+        .code(0)
+        .says(&format!(
+            "account {ACCOUNT} as arn:aws:iam::{ACCOUNT}:user/forge"
+        ))
+        .says("(images)")
+        .says("(environment dev)");
+    let prod = environment("prod", "999999999999");
+    bed.ws
+        .write("Pipeline.toml", &format!("{pipeline}{dev}{prod}"));
+    bed.forge(&["doctor"])
+        .code(3)
+        .says("but account 999999999999 is wanted");
+    aws.expire_credentials();
+    bed.forge(&["doctor"]).code(3).says("expired");
+    let none = [("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")];
+    bed.forge_with(&none, &["doctor"])
+        .code(3)
+        .says("no AWS credentials")
+        .says("aws sso login");
+    // Who has no use for them isn't asked.
+    aws.forget_calls();
+    let plain = Bed::new("tags = [\"v1\"]");
+    let env = aws.env();
+    let env: Vec<_> = env
+        .iter()
+        .map(|(name, value)| (&**name, &**value))
+        .collect();
+    plain
+        .forge_with(&env, &["doctor"])
+        .code(0)
+        .says("not checked");
+    assert!(aws.calls_of("*").is_empty());
+}

@@ -19,7 +19,7 @@ use crate::deploy::progress::Progress;
 use crate::deploy::request::{Caller, Found, Request};
 use crate::deploy::seen::Revision;
 use crate::deploy::taskdef::{Definition, Image};
-use crate::docker::{EngineError, ImageInfo};
+use crate::docker::{EngineError, ImageInfo, Pull};
 
 /// See [`crate::deploy::provider::Provider::plan`].
 pub fn plan(
@@ -189,7 +189,12 @@ impl Local {
             service: service.to_owned(),
             message: format!("pulling {name}"),
         });
-        let pulled = self.engine.pull(name.as_str(), |_| {}, caller.cancelled);
+        let login = (caller.login)(image);
+        let what = Pull {
+            credentials: login.as_ref(),
+            ..Pull::from(name.as_str())
+        };
+        let pulled = self.engine.pull(what, |_| {}, caller.cancelled);
         let gone = |why: String| {
             DeployError::new(
                 Kind::Wrong,

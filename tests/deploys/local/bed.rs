@@ -17,6 +17,7 @@ use forge::deploy::provider::{LogLine, Provider, Wanted};
 use forge::deploy::request::{Caller, Found, Pace, Request};
 use forge::deploy::spec::{Check, Overlay, Spec};
 use forge::deploy::taskdef::Image;
+use forge::docker::{Credentials, Engine};
 use forge::pipeline::model::OnFailure;
 
 /// What no test waits longer for.
@@ -34,6 +35,10 @@ pub struct Bed {
 pub struct Plan<'a> {
     /// Name of an image.
     pub image: &'a str,
+    /// One in a registry instead: `repository@sha256:…`.
+    pub pushed: Option<&'a str>,
+    /// Nobody is logged in there.
+    pub stranger: bool,
     pub services: &'a [&'a str],
     pub url: Option<String>,
     pub env: &'a [(&'a str, &'a str)],
@@ -55,6 +60,8 @@ impl Default for Plan<'_> {
     fn default() -> Self {
         Plan {
             image: "",
+            pushed: None,
+            stranger: false,
             services: &["app"],
             url: None,
             env: &[],
@@ -84,6 +91,12 @@ impl Run {
     #[track_caller]
     pub fn says(&self, what: &str) -> &Run {
         assert!(self.text.contains(what), "no `{what}` in:\n{}", self.text);
+        self
+    }
+
+    #[track_caller]
+    pub fn never_says(&self, what: &str) -> &Run {
+        assert!(!self.text.contains(what), "`{what}` in:\n{}", self.text);
         self
     }
 
@@ -129,6 +142,36 @@ pub fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name}: run tests/setup.sh registry"))
+}
+
+/// Who may push to and pull from the registry of the test bed.
+fn login() -> Credentials {
+    Credentials {
+        user: "AWS".into(),
+        password: variable("FORGE_TEST_REGISTRY_PASSWORD"),
+    }
+}
+
+fn of_registry(pushed: &str) -> Image {
+    let (repository, digest) = pushed.split_once('@').expect("a digest");
+    Image {
+        repository: repository.into(),
+        digest: digest.into(),
+    }
+}
+
+/// What is deployed of a local image, and what its commit is called.
+fn of_engine(name: &str) -> (Image, &str) {
+    let (repository, commit) = name.split_once(':').expect("a tag");
+    let image = Image {
+        repository: repository.into(),
+        digest: docker(&["image", "inspect", "-f", "{{.Id}}", name]),
+    };
+    (image, commit)
+}
+
 impl Bed {
     pub fn new() -> Bed {
         static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -171,6 +214,25 @@ impl Bed {
         assert!(output.status.success(), "{text}{said}");
         self.images.borrow_mut().push(name.clone());
         name
+    }
+
+    /// Moves an image to the registry of the test bed, and answers what it is there.
+    pub fn push(&self, image: &str) -> String {
+        let engine = Engine::connect().expect("an engine");
+        let host = variable("FORGE_TEST_REGISTRY");
+        let (repository, tag) = image.split_once(':').expect("a tag");
+        let there = format!("{host}/{repository}");
+        engine.tag(image, &there, tag).expect("tagged");
+        let name = format!("{there}:{tag}");
+        let pushed = engine.push(&name, Some(&login()), &mut |_| {}, &|| false);
+        pushed.expect("pushed");
+        let digests = engine.image(&name).expect("asked").expect("there");
+        let mut digests = digests.repo_digests.into_iter();
+        let pushed = digests.find(|one| one.starts_with(&there));
+        docker(&["image", "rm", &name, image]);
+        let pushed = pushed.expect("a digest");
+        self.images.borrow_mut().push(pushed.clone());
+        pushed
     }
 
     /// A web server on port 8000 that answers with this word.
@@ -261,7 +323,11 @@ impl Bed {
             sink: &mut sink,
             cancelled: &|| cancelled.get(),
             shell: &shell,
-            image: &|_| Found::Gone,
+            image: &|_| match plan.pushed {
+                Some(_) => Found::Here(Vec::new()),
+                None => Found::Gone,
+            },
+            login: &|_| (!plan.stranger).then(login),
             commits: &|old, new| vec![format!("{old}..{new}")],
             pace: Pace(Duration::from_millis(50)),
         };
@@ -283,16 +349,15 @@ impl Bed {
 
     /// Plans, and deploys after something, unless that is nothing.
     fn deploy_or_plan(&self, plan: &Plan<'_>, between: Option<&dyn Fn()>) -> Run {
-        let (repository, commit) = plan.image.split_once(':').expect("a tag");
-        let digest = docker(&["image", "inspect", "-f", "{{.Id}}", plan.image]);
+        let (image, commit) = match plan.pushed {
+            Some(pushed) => (of_registry(pushed), "0"),
+            None => of_engine(plan.image),
+        };
         self.act(plan, |local, spec, text, caller| {
             let request = Request {
                 spec: spec.clone(),
                 definition: None,
-                image: Image {
-                    repository: repository.into(),
-                    digest,
-                },
+                image,
                 commit: Some(format!("c{commit}")),
                 branch: None,
                 by: "ann".into(),
@@ -310,6 +375,9 @@ impl Bed {
                 for commit in &service.commits {
                     text.borrow_mut().push_str(&format!("{commit}\n"));
                 }
+            }
+            for note in &made.notes {
+                text.borrow_mut().push_str(&format!("{note:?}\n"));
             }
             match between {
                 Some(between) => between(),
@@ -397,6 +465,7 @@ impl Bed {
             cancelled: &|| over.get(),
             shell: &|_| Ok(()),
             image: &|_| Found::Gone,
+            login: &|_| None,
             commits: &|_, _| Vec::new(),
             pace: Pace(Duration::from_millis(50)),
         };

@@ -138,6 +138,7 @@ fn one_that_crashes_never_takes_the_place() {
             .ends(5)
             .says("app exited with 3")
             .says("| the disk is on fire")
+            .never_says("going back")
             .says("RolledBack");
         assert_eq!(bed.containers(), ["+live", ".2.crashed"]);
         assert_eq!(bed.live_id(), old);
@@ -174,6 +175,7 @@ fn one_that_is_not_healthy_never_takes_the_place() {
     bed.deploy(&plan(&sick))
         .ends(5)
         .says("app isn't healthy: not today")
+        .never_says("going back")
         .says("RolledBack");
     assert_eq!(bed.containers(), ["+live", ".2.unhealthy"]);
     // Nobody listens, and there is no check.
@@ -325,4 +327,28 @@ fn what_cannot_work_is_refused_before_anything_is_made() {
         bed.deploy(&plan).ends(code).says(said);
     }
     assert!(bed.containers().is_empty());
+}
+
+#[test]
+fn an_image_that_the_engine_hasnt_is_pulled_as_who_may() {
+    let bed = Bed::new();
+    let image = bed.web("one");
+    let pushed = bed.push(&image);
+    let plan = Plan {
+        pushed: Some(&pushed),
+        ..Plan::default()
+    };
+    bed.plan(&plan).ends(0).says("it is pulled");
+    let stranger = Plan {
+        stranger: true,
+        ..plan
+    };
+    bed.deploy(&stranger).ends(1).says("docker pull");
+    assert!(bed.containers().is_empty());
+    let plan = Plan {
+        stranger: false,
+        ..stranger
+    };
+    bed.deploy(&plan).ends(0).says("app: pulling ");
+    assert_eq!(bed.answer().as_deref(), Some("one"));
 }

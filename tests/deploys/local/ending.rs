@@ -242,3 +242,24 @@ fn a_strangers_container_is_left_alone() {
     run.ends(1)
         .says(&format!("another container is called {name}"));
 }
+
+/// Whoever is killed while names go from one to the next leaves nobody with that of the live one.
+#[test]
+fn a_name_that_nobody_has_is_given_again() {
+    let bed = Bed::new();
+    let (one, two, three) = (bed.web("one"), bed.web("two"), bed.web("three"));
+    bed.deployed(&one, None);
+    bed.deployed(&two, None);
+    docker(&["rename", &bed.name(""), &bed.name(".2")]);
+    bed.status().ends(0).says("number: 2").says("up: 1");
+    let bad = Plan {
+        image: &three,
+        smoke: &["false"],
+        ..Plan::default()
+    };
+    bed.deploy(&bad).ends(5).says("number: 2");
+    assert_eq!(bed.containers(), ["+live", ".1", ".3.smoke"]);
+    docker(&["rename", &bed.name(""), &bed.name(".2")]);
+    bed.deployed(&three, None);
+    assert_eq!(bed.containers(), ["+live", ".1", ".2", ".3.smoke"]);
+}
