@@ -97,6 +97,16 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Adds what another one holds.
+    pub fn append(&mut self, other: Batch) {
+        self.results.extend(other.results);
+        self.states.extend(other.states);
+        self.forget_states.extend(other.forget_states);
+        self.forget_results.extend(other.forget_results);
+        self.failures.extend(other.failures);
+        self.grown += other.grown;
+    }
+
     pub fn is_empty(&self) -> bool {
         self.results.is_empty()
             && self.states.is_empty()
@@ -207,7 +217,7 @@ impl Store {
         if batch.is_empty() {
             return;
         }
-        self.with(|db| {
+        let inserted = self.with(|db| {
             if !(batch.states.is_empty() && batch.forget_states.is_empty()) {
                 Snapshot::outdate(&self.cache_dir);
             }
@@ -237,10 +247,16 @@ impl Store {
                 db.db.insert(TOTAL, encode(&(total + batch.grown)))?;
             }
             fault::point("batch put");
-            db.db.flush()?;
-            fault::point("batch flushed");
-            Ok(())
+            Ok(db.db.clone())
         });
+        // Others may ask meanwhile.
+        let Some(db) = inserted else { return };
+        let why = match catch_unwind(AssertUnwindSafe(|| db.flush())) {
+            Ok(Ok(_)) => return fault::point("batch flushed"),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "damaged".into(),
+        };
+        self.give_up(&mut self.slot(), &why);
     }
 
     /// All results and states; none when they can't be read, which is not the same as there being none.
@@ -282,10 +298,9 @@ impl Store {
         }
     }
 
-    /// Lets in those who wait.
-    pub fn make_way(&self) {
-        let mut slot = self.slot();
-        self.close_if_asked(&mut slot);
+    /// Nothing was asked for a moment: closes it if another process waits for it. Opening it again takes longer than many a command.
+    pub fn let_in(&self) {
+        self.close_if_asked(&mut self.slot());
     }
 
     fn close_if_asked(&self, slot: &mut Slot) {
@@ -449,9 +464,7 @@ pub fn prepare(cache_dir: &Path) -> io::Result<()> {
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let staged = Staged {
-        path: path.with_added_extension(format!("{}-{number}", std::process::id())),
-    };
+    let staged = Staged::new(path.with_added_extension(format!("{}-{number}", std::process::id())));
     fs::write(&staged.path, bytes)?;
     fault::point("small file written");
     staged.keep(path)
@@ -638,15 +651,15 @@ mod tests {
         first.hold();
         // However often somebody looks.
         while !first.somebody_waits() {
-            first.make_way();
+            first.let_in();
         }
         first.put(&batch(3));
-        first.make_way();
+        first.let_in();
         assert!(matches!(*first.slot(), Slot::Open(_)));
         first.held.store(false, Ordering::Relaxed);
         let deadline = Instant::now() + Duration::from_secs(60);
         let found = loop {
-            first.make_way();
+            first.let_in();
             match other_ended.try_recv() {
                 Ok(found) => break found,
                 Err(_) => assert!(Instant::now() < deadline, "it never came in"),

@@ -2,10 +2,9 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use crate::engine::deploy::early;
-use crate::engine::event::Listener;
+use crate::engine::event::{Listener, Spent};
 use crate::engine::git::Git;
 use crate::engine::plan::{Plan, PlanError};
 use crate::engine::run::{dry_run, run as run_plan};
@@ -85,7 +84,7 @@ pub fn retry(context: &Context) -> Result<u8, Ended> {
 /// # Errors
 /// As [`run`].
 pub fn run_in(context: &Context, place: &Place, words: &Words) -> Result<u8, Ended> {
-    match prepare(context, place, words, None)? {
+    match prepare(context, place, words)? {
         Some((session, plan)) => {
             let mut screen = reporter(context.report_options());
             let code = run_and_tell(&session, &plan, &mut *screen);
@@ -110,12 +109,42 @@ pub fn run_in(context: &Context, place: &Place, words: &Words) -> Result<u8, End
 ///
 /// # Errors
 /// As [`run`].
-pub fn prepare(
+fn prepare(
     context: &Context,
     place: &Place,
     words: &Words,
-    interrupted: Option<&Arc<AtomicBool>>,
 ) -> Result<Option<(Arc<Session>, Plan)>, Ended> {
+    let Some(chosen) = choose(context, place, words)? else {
+        return Ok(None);
+    };
+    let options = options(context, words, &chosen);
+    let session = session(context, place, options);
+    let plan = plan(context, &session, &chosen)?;
+    Ok(Some((session, plan)))
+}
+
+/// The targets of a run, without those that they need.
+pub struct Chosen {
+    selected: Vec<TargetId>,
+    /// Those that were asked for by name.
+    named: Vec<TargetId>,
+}
+
+impl Chosen {
+    /// Exactly these, each as if it had been named.
+    pub fn these(targets: Vec<TargetId>) -> Self {
+        Self {
+            selected: targets.clone(),
+            named: targets,
+        }
+    }
+}
+
+/// The targets that words stand for; none where nothing selected is affected by the changes since `--since`.
+///
+/// # Errors
+/// As [`run`].
+pub fn choose(context: &Context, place: &Place, words: &Words) -> Result<Option<Chosen>, Ended> {
     if place.workspace.cache.remote.is_some() {
         let _ = writeln!(
             std::io::stderr(),
@@ -129,20 +158,16 @@ pub fn prepare(
             return Ok(None);
         }
     }
-    let named: Vec<TargetId> = if words.targets.is_empty() {
+    let named = if words.targets.is_empty() {
         Vec::new()
     } else {
         selected.clone()
     };
-    let session_options = session::Options {
-        interrupted: interrupted.cloned(),
-        ..session_options(context, words, named)
-    };
-    begin(context, place, &selected, session_options).map(Some)
+    Ok(Some(Chosen { selected, named }))
 }
 
-/// What the command line says, for targets that were named.
-pub fn session_options(context: &Context, words: &Words, named: Vec<TargetId>) -> session::Options {
+/// What the command line says about a run of these targets.
+pub fn options(context: &Context, words: &Words, chosen: &Chosen) -> session::Options {
     let options = &context.options;
     let jobs = options.jobs.map(usize::from);
     session::Options {
@@ -158,42 +183,42 @@ pub fn session_options(context: &Context, words: &Words, named: Vec<TargetId>) -
         hotfix: options.hotfix.clone(),
         takeover: options.takeover,
         logs: options.verbose > 0,
-        named,
+        named: chosen.named.clone(),
         args: words.args.clone(),
-        interrupted: None,
+        ..session::Options::default()
     }
 }
 
-/// A session, and what is to be done in it.
+/// What a run in this place knows.
+pub fn session(context: &Context, place: &Place, options: session::Options) -> Arc<Session> {
+    let workspace = Arc::clone(&place.workspace);
+    let session = Session::new(workspace, options, context.caller.clone());
+    session.note(place.read);
+    Arc::new(session)
+}
+
+/// What a run will do.
 ///
 /// # Errors
-/// A condition of a named target isn't met; a reference has no value.
-pub fn begin(
-    context: &Context,
-    place: &Place,
-    selected: &[TargetId],
-    options: session::Options,
-) -> Result<(Arc<Session>, Plan), Ended> {
-    let session = Session::new(
-        Arc::clone(&place.workspace),
-        options,
-        context.caller.clone(),
-    );
-    let planned = Plan::new(&session, selected, &session.options.named).and_then(|plan| {
+/// A named target's condition isn't met; a variable that a target refers to is unset.
+pub fn plan(context: &Context, session: &Arc<Session>, chosen: &Chosen) -> Result<Plan, Ended> {
+    let plan = || {
+        let plan = Plan::new(session, &chosen.selected, &chosen.named)?;
         if !session.options.dry_run {
-            early::look(&session, &plan)
+            early::look(session, &plan)
                 .map_err(|(problem, code)| PlanError::Refused(problem, code))?;
         }
         Ok(plan)
-    });
-    match planned {
-        Ok(plan) => Ok((Arc::new(session), plan)),
-        Err(PlanError::Refused(problem, code)) => {
+    };
+    let (plan, planned) = Spent::on("plan", plan);
+    session.note(planned);
+    plan.map_err(|error| match error {
+        PlanError::Refused(problem, code) => {
             context.show(&[problem]);
-            Err(Ended(code))
+            Ended(code)
         }
-        Err(PlanError::Invalid(problems)) => Err(context.report(&problems)),
-    }
+        PlanError::Invalid(problems) => context.report(&problems),
+    })
 }
 
 /// Runs what was prepared, and adds it to the history; the exit code.

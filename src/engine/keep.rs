@@ -345,7 +345,7 @@ impl Job<'_> {
         };
         let flaky = session.store.failures(&look.key) > 0;
         fault::point("result kept");
-        session.store.put(&Batch {
+        self.leave(Batch {
             results: kept
                 .store_it
                 .then_some((look.key, record))
@@ -357,8 +357,6 @@ impl Job<'_> {
         });
         session.keep_manifest(state.manifest, Arc::clone(manifest));
         session.set_state(address, state);
-        let _ = fs::remove_file(session.marker(address));
-        fault::point("unmarked");
         flaky
     }
 }

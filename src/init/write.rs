@@ -1,7 +1,8 @@
 //! A draft as TOML that is pleasant to read. Knows nothing of where the draft came from.
 
-use super::draft::{Draft, Target};
 use crate::pipeline::COMMANDS;
+
+use super::draft::{Draft, Target};
 
 /// Lists longer than this are written one entry a line.
 const WIDTH: usize = 90;

@@ -60,11 +60,13 @@ pub fn run(context: &Context, args: &Audit) -> Result<u8, Ended> {
     let place = context.load()?;
     let selected = context.select(&place, &args.words.targets)?;
     let audited = commands(&place.workspace, &selected)?;
+    let chosen = run::Chosen::these(selected);
     let options = session::Options {
         audited: audited.clone(),
-        ..run::session_options(context, &args.words, selected.clone())
+        ..run::options(context, &args.words, &chosen)
     };
-    let (session, plan) = run::begin(context, &place, &selected, options)?;
+    let session = run::session(context, &place, options);
+    let plan = run::plan(context, &session, &chosen)?;
     if context.options.dry_run {
         return Ok(run::execute(
             &session,
