@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::aws::Aws;
 use crate::aws::seed::Seed;
+use crate::aws::world::World;
 use crate::mould::{self, IMAGE, REPOSITORY};
 use crate::run::{Ran, Running, Workspace, wait_until};
 
@@ -38,18 +39,26 @@ impl Bed {
     }
 
     pub fn on(aws: Aws, services: &[&str], keys: &str) -> Self {
+        Self::seeded(aws, services, keys, |_| {})
+    }
+
+    /// The same with services that differ.
+    pub fn seeded(aws: Aws, services: &[&str], keys: &str, change: impl Fn(&mut Seed)) -> Self {
         let ws = Workspace::new(&pipeline(services, keys));
         mould::write_sources(&ws, "one");
         ws.commit();
         mould::lend(&aws);
-        let bed = Self {
+        let mut bed = Self {
             env: aws.env(),
             aws,
             ws,
         };
+        bed.env("USER", "ada");
         let image = bed.image("zero");
         for service in services {
-            bed.aws.seed(&Seed::new("production", service, &image));
+            let mut seed = Seed::new("production", service, &image);
+            change(&mut seed);
+            bed.aws.seed(&seed);
         }
         bed
     }
@@ -158,10 +167,10 @@ impl Bed {
             .collect()
     }
 
-    /// Somebody else deploys the newest revision, or another, with the aws command.
-    pub fn somebody_updates(&self, service: &str, revision: &str) {
-        let input = json!({"cluster": "production", "service": service, "taskDefinition": revision});
-        self.aws.acts("UpdateService", &input).expect("it is taken");
+    /// Somebody else deploys a revision of their own with the aws command: their deployment.
+    pub fn somebody_deploys(&self, service: &str) -> String {
+        self.aws.world(|world| deploy_as_somebody(world, service));
+        self.deployment(service)
     }
 
     /// Lets the service come to rest.
@@ -173,6 +182,16 @@ impl Bed {
             })
         });
     }
+}
+
+/// What somebody else does; also from within a [`crate::aws::faults::Fault`].
+pub fn deploy_as_somebody(world: &mut World, service: &str) {
+    let image = format!("{}/{REPOSITORY}@{}", world.host, mould::digest("three"));
+    let definition = Seed::new("production", service, &image).definition();
+    let done = world.acts("RegisterTaskDefinition", &definition);
+    done.expect("it is registered");
+    let input = json!({"cluster": "production", "service": service, "taskDefinition": service});
+    world.acts("UpdateService", &input).expect("it is taken");
 }
 
 fn pipeline(services: &[&str], keys: &str) -> String {

@@ -13,4 +13,8 @@ mod run;
 mod bed;
 mod mould;
 
+mod faults;
+mod gates;
+mod rollbacks;
 mod rollouts;
+mod signals;

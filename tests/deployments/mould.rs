@@ -38,8 +38,10 @@ pub fn lend(aws: &Aws) {
     aws.world(|world| world.backing = mould.backing.clone());
     aws.ecr(|ecr| {
         let repository = ecr.create(REPOSITORY);
-        let images = mould.images.iter().cloned();
-        repository.images = images.map(|image| (image.digest.clone(), image)).collect();
+        for image in &mould.images {
+            let there = repository.images.entry(image.digest.clone());
+            there.or_insert_with(|| image.clone());
+        }
     });
 }
 
@@ -58,6 +60,8 @@ fn mould() -> &'static Mould {
 
 fn cast() -> Mould {
     let aws = Aws::start();
+    let backed = aws.world(|world| world.backing.is_some());
+    assert!(backed, "no registry: run tests/setup.sh registry");
     aws.ecr(|ecr| ecr.create(REPOSITORY).name.clone());
     let ws = Workspace::new(&format!(
         "[pipeline]\nname = \"app\"\n[registry]\necr = {{}}\n{IMAGE}"

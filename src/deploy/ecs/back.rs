@@ -46,9 +46,10 @@ fn one(
     caller: &Caller<'_>,
 ) -> Result<BackService, DeployError> {
     let (service, view) = prepare::usable(ecs, name, caller)?;
-    let gate = gates::free(&view, false);
+    let gate = gates::free(&spec.name, &view, false);
     if !gate.open {
-        let help = format!("`forge cancel {}` takes that one back", spec.name);
+        let name = &spec.name;
+        let help = format!("wait for it (`forge status {name}`), or take it back: forge cancel {name}");
         return Err(DeployError::refused(gate.why, help));
     }
     let primary = view.primary();

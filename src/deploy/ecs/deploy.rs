@@ -7,7 +7,7 @@ use super::before::{Before, OneOff};
 use super::definitions::Registered;
 use super::rollout::{Ended, Rollout, now, rollout, unchanged};
 use super::undo::{Back, Failed};
-use crate::deploy::error::DeployError;
+use crate::deploy::error::{DeployError, Kind};
 use crate::deploy::gates::Approval;
 use crate::deploy::outcome::{After, Ending, Outcome};
 use crate::deploy::plan::{Plan, ServicePlan};
@@ -72,6 +72,10 @@ impl Work<'_> {
             let ended = match self.roll_out(part, caller) {
                 // The first: nothing was touched.
                 Err(error) if at == 0 => return Err(error),
+                Err(error) if error.kind == Kind::Interrupted => {
+                    let goes_on = half(&self.request.spec.name, &parts[..at], &parts[at..]);
+                    return Ok(Ending::Interrupted { goes_on });
+                }
                 Err(error) => {
                     let reason = format!("{}: {error}", part.plan.service);
                     return Ok(self.undo(reason, &parts[..at], caller));
@@ -106,6 +110,7 @@ impl Work<'_> {
             let takeover = self.request.takeover;
             unchanged(
                 self.ecs,
+                &self.request.spec.name,
                 &one.service,
                 &one.running.deployment,
                 takeover,
@@ -239,4 +244,17 @@ impl Work<'_> {
         }
         Ending::Done
     }
+}
+
+/// What it comes to when only some of the services got theirs.
+fn half(environment: &str, done: &[Part<'_>], left: &[Part<'_>]) -> String {
+    let names = |parts: &[Part<'_>]| {
+        let names = parts.iter().map(|part| part.plan.service.as_str());
+        names.collect::<Vec<_>>().join(", ")
+    };
+    format!(
+        "deployed: {}; as before: {}; deploy again, or take it back: forge rollback {environment}",
+        names(done),
+        names(left)
+    )
 }

@@ -31,7 +31,7 @@ pub fn plan(ecs: &Ecs, request: &Request, caller: &mut Caller<'_>) -> Result<Pla
     let mut services = Vec::new();
     for name in &spec.services {
         let (service, view) = usable(ecs, name, caller)?;
-        gates.push(gates::free(&view, request.takeover));
+        gates.push(gates::free(&spec.name, &view, request.takeover));
         services.push(one(ecs, request, &service, &view, caller)?);
     }
     for service in &services {
@@ -107,7 +107,12 @@ fn one(
     })?;
     let current = ecs.definition(&primary.task_definition, caller)?;
     let running = past::running(ecs, service, primary, &current, named, caller);
-    let (container, definition) = new_definition(request, &current.definition)?;
+    let by = match request.by.as_str() {
+        // Nobody has a name in a bare container; AWS still knows who calls.
+        "" => ecs.aws.identity().map_err(super::error)?.arn,
+        name => name.to_owned(),
+    };
+    let (container, definition) = new_definition(request, &by, &current.definition)?;
     let changes = diff(&current.definition, &definition);
     let desired = spec.desired_count.filter(|count| *count != view.desired);
     let fresh = changes.is_empty() && desired.is_none() && view.is_stable();
@@ -136,6 +141,7 @@ fn one(
 /// The definition to register, and its container that gets the image.
 fn new_definition(
     request: &Request,
+    by: &str,
     current: &Definition,
 ) -> Result<(String, Definition), DeployError> {
     let spec = &request.spec;
@@ -148,7 +154,7 @@ fn new_definition(
     let at = request.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let ours = [
         (tags::COMMIT, request.commit.as_deref()),
-        (tags::BY, Some(request.by.as_str())),
+        (tags::BY, Some(by)),
         (tags::AT, Some(at.as_str())),
         (tags::KEY, Some(request.key.as_str())),
         (tags::RUN, request.run.as_deref()),

@@ -48,13 +48,14 @@ pub enum Ended {
 /// Another deployment is going on, or has been.
 pub fn unchanged(
     ecs: &Ecs,
+    environment: &str,
     name: &str,
     from: &str,
     takeover: bool,
     caller: &Caller<'_>,
 ) -> Result<(aws_sdk_ecs::types::Service, ServiceView), DeployError> {
     let (service, view) = prepare::usable(ecs, name, caller)?;
-    let gate = gates::free(&view, takeover);
+    let gate = gates::free(environment, &view, takeover);
     if !gate.open {
         return Err(DeployError::refused(gate.why, gate.help));
     }
@@ -87,7 +88,7 @@ pub fn rollout(
         from,
         ..
     } = *rollout;
-    let (service, view) = unchanged(ecs, name, from, rollout.takeover, caller)?;
+    let (service, view) = unchanged(ecs, &spec.name, name, from, rollout.takeover, caller)?;
     if caller.is_cancelled() {
         return Err(DeployError::interrupted());
     }
@@ -141,11 +142,18 @@ pub fn followed(
     );
     let environment = &spec.name;
     match end {
-        End::Over(State::Completed) => Ended::Completed,
-        End::Over(state) => Ended::Failed {
-            reason: format!("{name}: {}", why(&state, &deployment, spec.timeout)),
-            state,
-        },
+        End::Over {
+            state: State::Completed,
+            ..
+        } => Ended::Completed,
+        End::Over { state, cause } => {
+            let why = why(&state, &deployment, spec.timeout);
+            let cause = cause.map_or_else(String::new, |cause| format!("{cause}; "));
+            Ended::Failed {
+                reason: format!("{name}: {cause}{}", why.trim_end_matches('.')),
+                state,
+            }
+        }
         End::Lost(why) => Ended::Lost(format!(
             "the deployment {deployment} of {name} goes on, but can't be followed: {why}"
         )),
