@@ -15,6 +15,10 @@ mod mould;
 
 mod faults;
 mod gates;
+mod looking;
+mod notices;
 mod rollbacks;
 mod rollouts;
+mod secrets;
+mod services;
 mod signals;

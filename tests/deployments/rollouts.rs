@@ -80,14 +80,15 @@ fn what_the_circuit_breaker_rolled_back_has_failed() {
                 .inject(Fault::new("ecs:*ServiceDeployments", What::Denied));
         }
         let ran = bed.forge(&["deploy"]);
-        ran.code(5).says("rolled back").says_not("✓ deploy");
+        ran.code(5)
+            .says("rolling back to deployment")
+            .says_not("✓ deploy");
         in_order(
             &ran.stdout,
             &[
                 "app exited with 3",
                 "| connecting to db:5432",
                 "| no database",
-                "rolling back to deployment",
                 "✗ deploy",
                 "app: app exited with 3; ECS rolled ecs-svc/",
                 "; rolled back: app runs app:1 (2 of 2)",
@@ -147,9 +148,10 @@ fn an_image_that_cant_be_pulled_is_told_at_once() {
     let bed = bed(Behavior::no_image(), "");
     let ran = bed.forge(&["deploy"]);
     ran.code(5);
+    ran.says("rolling back to deployment");
     in_order(
         &ran.stdout,
-        &["CannotPullContainerError", "rolling back to deployment", "✗ deploy"],
+        &["stopped: app: CannotPullContainerError", "✗ deploy"],
     );
     bed.settle("app");
     assert_eq!(bed.primary("app"), "app:1");

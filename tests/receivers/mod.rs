@@ -128,7 +128,8 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
         head,
         body: String::new(),
     };
-    let length: usize = request.header("content-length")?.parse().ok()?;
+    let length = request.header("content-length");
+    let length: usize = length.map_or(Ok(0), |length| length.parse()).ok()?;
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     Some(Request {

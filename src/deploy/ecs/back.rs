@@ -1,7 +1,7 @@
 //! A rollback that somebody asks for: where it goes, and there.
 
 use super::past::{self, Known};
-use super::rollout::{Ended, Rollout, now, rollout};
+use super::rollout::{Ended, Rollout, now, rollout, unknown};
 use super::undo::pinned_copy;
 use super::{Ecs, prepare};
 use crate::deploy::choice::{self, Back, Choice, Step};
@@ -192,7 +192,7 @@ pub fn rollback(
     for service in &plan.services {
         match back(ecs, spec, service, caller) {
             Ok(Ended::Completed) => touched = true,
-            Ok(ended) => return Ok(end(unfinished(ended))),
+            Ok(ended) => return Ok(end(unfinished(ended, &spec.name))),
             Err(error) if !touched => return Err(error),
             Err(error) => {
                 return Ok(end(Ending::Failed {
@@ -252,13 +252,13 @@ fn back(
     Ok(ended)
 }
 
-fn unfinished(ended: Ended) -> Ending {
+fn unfinished(ended: Ended, environment: &str) -> Ending {
     match ended {
         Ended::Completed => Ending::Done,
         Ended::Interrupted(goes_on) => Ending::Interrupted { goes_on },
         Ended::Lost(reason) => Ending::Failed {
             reason,
-            after: After::Left("it isn't known what the service runs".into()),
+            after: After::Left(unknown(environment)),
         },
         Ended::Failed { state, reason } => Ending::Failed {
             reason,

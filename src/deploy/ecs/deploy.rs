@@ -5,7 +5,7 @@
 use super::Ecs;
 use super::before::{Before, OneOff};
 use super::definitions::Registered;
-use super::rollout::{Ended, Rollout, now, rollout, unchanged};
+use super::rollout::{Ended, Rollout, now, rollout, unchanged, unknown};
 use super::undo::{Back, Failed};
 use crate::deploy::error::{DeployError, Kind};
 use crate::deploy::gates::Approval;
@@ -88,7 +88,7 @@ impl Work<'_> {
                 Ended::Lost(reason) => {
                     return Ok(Ending::Failed {
                         reason,
-                        after: After::Left("it isn't known what the service runs".into()),
+                        after: After::Left(unknown(&self.request.spec.name)),
                     });
                 }
                 Ended::Failed { state, reason } => {

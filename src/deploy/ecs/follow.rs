@@ -153,10 +153,11 @@ impl Follower<'_> {
         caller: &mut Caller<'_>,
     ) -> Result<State, AwsError> {
         let name = self.followed.service;
+        let ours = &self.followed.deployment;
+        // The service is looked at last: when the record says that ours was stopped, it tells for whom.
+        let record = self.ecs.record(name, ours, &mut self.record, caller)?;
         let service = self.ecs.service(name, caller.cancelled)?;
         let view = service.as_ref().map(convert::service).unwrap_or_default();
-        let ours = &self.followed.deployment;
-        let record = self.ecs.record(name, ours, &mut self.record, caller)?;
         let news = self.tell_events(&view, caller);
         let failed = self.tell_counts(&view, caller);
         if news || failed || look % 4 == 3 {

@@ -102,9 +102,14 @@ pub fn rollout(
     };
     let deployment = match ecs.update(&change, caller) {
         Ok(deployment) => deployment,
-        Err(NotUpdated::Refused(error)) => return Err(error),
+        Err(NotUpdated::Refused(error)) => {
+            return Err(DeployError {
+                message: format!("{name} wasn't changed: {}", error.message),
+                ..error
+            });
+        }
         Err(NotUpdated::Unknown(why)) if caller.is_cancelled() => {
-            return Ok(Ended::Interrupted(why));
+            return Ok(Ended::Interrupted(format!("{why}; {}", unknown(&spec.name))));
         }
         Err(NotUpdated::Unknown(why)) => return Ok(Ended::Lost(why)),
     };
@@ -161,6 +166,11 @@ pub fn followed(
             "the deployment {deployment} of {name} goes on: `forge status {environment}` tells of it, `forge cancel {environment}` takes it back"
         )),
     }
+}
+
+/// What there is to say of a service that nobody could follow to the end.
+pub fn unknown(environment: &str) -> String {
+    format!("what it comes to isn't known here: forge status {environment}")
 }
 
 /// Why a deployment that is over didn't succeed.
