@@ -190,7 +190,7 @@ fn who_wants_no_way_back_gets_none() {
 
 #[test]
 fn a_definition_of_ones_own_is_rendered() {
-    let bed = Bed::new("task-definition = \"ecs.json\"\nenv = { MODE = \"${environment.name}\" }");
+    let bed = Bed::new("task-definition = \"ecs.json\"\ncontainer = \"app\"\nenv = { MODE = \"${environment.name}\" }");
     let definition = json!({
         "family": "app", "networkMode": "awsvpc", "requiresCompatibilities": ["FARGATE"],
         "cpu": "512", "memory": "1024", "executionRoleArn": "arn:aws:iam::123456789012:role/execution",
