@@ -33,6 +33,22 @@ pub fn age(then: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// `812 B`, `12.3 MB`.
+pub fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 999.5 {
+            return if unit == "B" {
+                format!("{value} B")
+            } else {
+                format!("{value:.1} {unit}")
+            };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +70,18 @@ mod tests {
         ];
         for (ms, text) in table {
             assert_eq!(duration(Duration::from_millis(ms)), text, "{ms} ms");
+        }
+    }
+
+    #[test]
+    fn sizes_read_like_people_write_them() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (812, "812 B"),
+            (1500, "1.5 kB"),
+            (77_140_000_000, "77.1 GB"),
+        ] {
+            assert_eq!(size(bytes), text);
         }
     }
 }

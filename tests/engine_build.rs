@@ -454,12 +454,14 @@ fn one_tag_is_pushed_and_can_be_pulled_and_built_on() {
         .engine
         .push(&name, Some(&user), &mut |line| lines.push(line), &|| false)
         .unwrap();
-    assert!(
-        lines
-            .iter()
-            .any(|line| line.starts_with("1: digest: sha256:")),
-        "{lines:?}"
-    );
+    let last = lines.last().unwrap();
+    let (done, all) = last
+        .split_once(" layers")
+        .unwrap()
+        .0
+        .split_once(" of ")
+        .unwrap();
+    assert_eq!(done, all, "{lines:?}");
     let local = docker::local_image(&name).unwrap().unwrap();
     assert_eq!(local.id, id);
     assert!(local.repo_digests[0].starts_with(&format!("{repository}@sha256:")));

@@ -190,7 +190,12 @@ fn pipeline_and_graph_only_read_pipeline_files() {
 /// What a deployment decides depends on what it is told: only its provider and what is lent to it act.
 #[test]
 fn deployments_are_decided_by_what_is_given() {
-    const ACTING: &[&str] = &["deploy/ecs/", "deploy/request.rs", "deploy/smoke.rs"];
+    const ACTING: &[&str] = &[
+        "deploy/ecs/",
+        "deploy/local/",
+        "deploy/request.rs",
+        "deploy/smoke.rs",
+    ];
     for source in sources(&src()) {
         let acts = ACTING.iter().any(|name| source.name.starts_with(name));
         if room(&source.name) != Some("deploy") || acts {

@@ -116,6 +116,16 @@ schemas() {
         step 'check-jsonschema' install_check_jsonschema
 }
 
+# --- aws ---------------------------------------------------------------------------------------------------------
+
+# Somebody else's idea of the shapes that AWS's answers have.
+install_moto() {
+    rm -rf "$bed/moto" && python3 -m venv "$bed/moto" &&
+        "$bed/moto/bin/pip" install -q --disable-pip-version-check 'moto[server]>=5'
+}
+
+moto() { [ -x "$bed/moto/bin/moto_server" ] || step 'moto' install_moto; }
+
 # --- engine -----------------------------------------------------------------------------------------------------
 
 # is_running PIDFILE NAME: the process that we started is still that one, and more than a name that nobody has waited for.
@@ -276,6 +286,7 @@ stop() {
 up() {
     programs
     schemas
+    moto
     engine
     small_images
 }

@@ -121,7 +121,11 @@ impl AwsError {
         }
     }
 
-    fn refused(operation: &str, said: &aws_sdk_sts::error::ErrorMetadata, status: u16) -> AwsError {
+    pub(super) fn refused(
+        operation: &str,
+        said: &aws_sdk_sts::error::ErrorMetadata,
+        status: u16,
+    ) -> AwsError {
         let code = said.code().unwrap_or_default();
         let kind = kind_of(code, Some(status));
         let what = match (said.message(), code) {
@@ -142,7 +146,7 @@ impl AwsError {
         }
     }
 
-    fn unreachable(operation: &str, why: &str) -> AwsError {
+    pub(super) fn unreachable(operation: &str, why: &str) -> AwsError {
         let endpoint = env::vars().find(|(name, _)| name.starts_with("AWS_ENDPOINT_URL"));
         let help = match endpoint {
             Some((name, url)) => format!("{name} is {url}: is that right, and does it answer?"),

@@ -6,6 +6,7 @@
 
 mod credentials;
 mod error;
+mod kept;
 mod runtime;
 mod wire;
 
@@ -21,6 +22,7 @@ use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use futures_util::future::{self, Either};
 
 pub use error::{AwsError, AwsErrorKind};
+pub use kept::Kept;
 use runtime::Waiter;
 
 /// How often a long call looks whether it should end.

@@ -15,7 +15,7 @@ use crate::history;
 use crate::report::style::{count, duration};
 
 use super::args::CacheAction;
-use super::doctor::size as bytes;
+use crate::units::size as bytes;
 
 /// Everything in a cache directory that the store is made of. The history is not, and stays.
 const PARTS: [&str; 8] = [

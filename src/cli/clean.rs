@@ -16,7 +16,7 @@ use crate::pipeline::paths::is_within;
 use crate::report::style::{count, printable};
 
 use super::context::{Context, Place};
-use super::doctor::size as bytes;
+use crate::units::size as bytes;
 
 /// What went.
 #[derive(Default)]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::{Arg, Command, CommandFactory};
 
@@ -198,22 +198,43 @@ impl<'a> Line<'a> {
         let Some(positional) = command.get_positionals().next() else {
             return Vec::new();
         };
-        let is_target = positional
-            .get_value_names()
-            .is_some_and(|names| names.iter().any(|name| name == "TARGET"));
-        match (is_target, self.named) {
-            (true, _) => self.targets(directory),
-            (false, 0) => possible_values(positional),
-            (false, _) => Vec::new(),
+        let names = positional.get_value_names().unwrap_or_default();
+        let is = |what: &str| names.iter().any(|name| name == what);
+        match self.named {
+            _ if is("TARGET") => self.targets(directory),
+            0 if is("ENV") => self.environments(directory),
+            0 => possible_values(positional),
+            _ => Vec::new(),
         }
     }
 
     fn targets(&self, directory: &Path) -> Vec<(String, String)> {
+        let Some((ws, member)) = self.load(directory) else {
+            return Vec::new();
+        };
+        let mut projects = ws.projects.iter();
+        let member = member.and_then(|dir| projects.find(|project| project.dir == dir));
+        names(&ws, member).into_iter().collect()
+    }
+
+    /// The workspace, and the member in whose directory the line is written.
+    fn load(&self, directory: &Path) -> Option<(Workspace, Option<String>)> {
         let directory = self
             .directory
             .map_or_else(|| directory.to_path_buf(), |inner| directory.join(inner));
         let file = self.file.map(|file| directory.join(file));
-        named_targets(&directory, file).unwrap_or_default()
+        let found = pipeline::find(&directory, file.as_deref()).ok()?;
+        let loaded = pipeline::load(&found.root_file, &LoadOptions::default()).ok()?;
+        Some((loaded.workspace, found.member))
+    }
+
+    fn environments(&self, directory: &Path) -> Vec<(String, String)> {
+        let loaded = self.load(directory);
+        let all = loaded
+            .into_iter()
+            .flat_map(|(workspace, _)| workspace.environments);
+        all.map(|environment| (environment.name, String::new()))
+            .collect()
     }
 }
 
@@ -242,16 +263,6 @@ fn about(text: Option<&clap::builder::StyledStr>) -> String {
 }
 
 /// What can be typed for a target in this directory; none outside a workspace, or where its files have errors.
-fn named_targets(directory: &Path, file: Option<PathBuf>) -> Option<Vec<(String, String)>> {
-    let found = pipeline::find(directory, file.as_deref()).ok()?;
-    let loaded = pipeline::load(&found.root_file, &LoadOptions::default()).ok()?;
-    let ws = loaded.workspace;
-    let member = found
-        .member
-        .and_then(|dir| ws.projects.iter().find(|project| project.dir == dir));
-    Some(names(&ws, member).into_iter().collect())
-}
-
 /// By the rules of selection: a bare name means every project's at the root, and the member's own in its directory.
 fn names(ws: &Workspace, member: Option<&Project>) -> BTreeMap<String, String> {
     let mut names = BTreeMap::new();
@@ -289,7 +300,7 @@ mod tests {
     fn workspace() -> tempfile::TempDir {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::create_dir(dir.path().join("billing")).expect("made");
-        let root = "[workspace]\nmembers = [\"billing\"]\n[target.lint]\nrun = \"true\"\n[target.test]\nrun = \"true\"\n";
+        let root = "[workspace]\nmembers = [\"billing\"]\n[environment.prod]\nprovider = \"docker\"\nservice = \"app\"\n[environment.dev]\nprovider = \"docker\"\nservice = \"app\"\n[target.lint]\nrun = \"true\"\n[target.test]\nrun = \"true\"\n";
         std::fs::write(dir.path().join("Pipeline.toml"), root).expect("written");
         let member = "[project]\nname = \"billing\"\n[target.test]\nrun = \"true\"\n";
         std::fs::write(dir.path().join("billing/Pipeline.toml"), member).expect("written");
@@ -309,6 +320,8 @@ mod tests {
         assert_eq!(at("cache ver"), "verify");
         assert_eq!(at("cache verify "), "");
         assert_eq!(at("completions "), "bash zsh fish");
+        assert_eq!(at("rollback "), "prod dev");
+        assert_eq!(at("status p"), "prod");
         assert_eq!(at("test -- a"), ":files");
     }
 

@@ -128,7 +128,12 @@ fn deployed(record: &Record, git: &Git) -> Option<Deployed> {
     let revision = record.revision.as_ref().map(ToString::to_string);
     Some(Deployed {
         created: record.created,
-        finished: record.finished?,
+        // The local engine doesn't say when a deployment was over.
+        finished: match record.finished {
+            Some(at) => at,
+            None if is_over(record.state) => record.created,
+            None => return None,
+        },
         ok: record.state == "successful",
         content: record.digest.clone().or(revision),
         committed: record
@@ -136,6 +141,17 @@ fn deployed(record: &Record, git: &Git) -> Option<Deployed> {
             .as_deref()
             .and_then(|commit| committed(git, commit)),
     })
+}
+
+fn is_over(state: &str) -> bool {
+    [
+        "successful",
+        "failed",
+        "stopped",
+        "rolled back",
+        "rollback failed",
+    ]
+    .contains(&state)
 }
 
 /// When a commit was made, where git knows it.

@@ -1,7 +1,8 @@
-//! `forge doctor`: whether what this pipeline needs is there, and what to do where it isn't.
+//! `forge doctor`: whether what this pipeline needs is there, and what to do where it isn't. [`aws`] asks who is let in there.
+
+mod aws;
 
 use std::collections::BTreeMap;
-use std::env;
 use std::ffi::CString;
 use std::fs;
 use std::io::{self, Write};
@@ -10,9 +11,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::docker::{Engine, EngineError};
+use crate::engine::session::Session;
 use crate::exec::service::{leftovers, sweep};
 use crate::pipeline::model::{Kind, Provider, Tool, Workspace};
 use crate::report::style::{Paint, count, printable};
+use crate::units::size;
 
 /// The first API version whose engines build with BuildKit.
 const BUILDKIT_API: (u32, u32) = (1, 39);
@@ -33,6 +36,8 @@ pub struct Patient<'a> {
     /// None outside a workspace, or where its files have errors.
     pub workspace: Option<&'a Workspace>,
     pub tool: &'a Version<'a>,
+    /// As the workspace: for what only a run can tell.
+    pub session: Option<&'a Session>,
 }
 
 /// The version of a tool; or what is wrong with it, and what to do.
@@ -88,7 +93,7 @@ pub fn run(args: &Args, patient: &Patient, paint: Paint, out: &mut dyn Write) ->
             .map(|ws| tools(ws, patient.tool))
             .unwrap_or_default(),
     );
-    findings.push(credentials());
+    findings.extend(credentials(patient.session));
     let width = findings
         .iter()
         .map(|finding| finding.what.chars().count())
@@ -354,43 +359,17 @@ fn tools(ws: &Workspace, version: &Version) -> Vec<Finding> {
         .collect()
 }
 
-fn credentials() -> Finding {
-    let named = [
-        "AWS_PROFILE",
-        "AWS_ACCESS_KEY_ID",
-        "AWS_ROLE_ARN",
-        "AWS_WEB_IDENTITY_TOKEN_FILE",
-    ]
-    .into_iter()
-    .find(|name| env::var_os(name).is_some_and(|value| !value.is_empty()))
-    .map(|name| format!("{name} is set"));
-    let files = || {
-        let home = env::var_os("HOME")?;
-        let found = ["credentials", "config"].map(|file| Path::new(&home).join(".aws").join(file));
-        let file = found.into_iter().find(|file| file.exists())?;
-        Some(format!("{} is there", file.display()))
-    };
-    let there = named
-        .or_else(files)
-        .unwrap_or_else(|| "none found".to_owned());
-    let text = format!("{there}; not checked: needed by image and deploy targets only");
-    Finding::new(Mark::Aside, "AWS", text)
-}
-
-/// `812 B`, `12.3 MB`.
-pub(super) fn size(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    for unit in ["B", "kB", "MB", "GB"] {
-        if value < 999.5 {
-            return if unit == "B" {
-                format!("{value} B")
-            } else {
-                format!("{value:.1} {unit}")
-            };
-        }
-        value /= 1000.0;
+/// Credentials that nobody here needs are left alone.
+fn credentials(session: Option<&Session>) -> Vec<Finding> {
+    let found = session.map(aws::findings).unwrap_or_default();
+    if !found.is_empty() {
+        return found;
     }
-    format!("{value:.1} TB")
+    let why = match session {
+        Some(_) => "not checked: nothing here goes to ECR or ECS",
+        None => "not checked: there is no pipeline here",
+    };
+    vec![Finding::new(Mark::Aside, "AWS", why)]
 }
 
 #[cfg(test)]
@@ -403,6 +382,7 @@ mod tests {
             cache_dir: dir,
             workspace: None,
             tool: &|_| Err(Default::default()),
+            session: None,
         };
         let code = run(&Args { fix: false }, &patient, Paint::new(false), &mut out).unwrap();
         (code, String::from_utf8(out).unwrap())
@@ -455,15 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_versions_read_like_people_write_them() {
-        for (bytes, text) in [
-            (0, "0 B"),
-            (812, "812 B"),
-            (1500, "1.5 kB"),
-            (77_140_000_000, "77.1 GB"),
-        ] {
-            assert_eq!(size(bytes), text);
-        }
+    fn an_engine_since_1_39_has_buildkit() {
         assert!(has_buildkit("1.41") && has_buildkit("1.39") && has_buildkit("2.0"));
         assert!(!has_buildkit("1.38") && !has_buildkit(""));
     }

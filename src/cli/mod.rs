@@ -215,10 +215,12 @@ fn doctor(context: &Context, args: &doctor::Args, out: &mut dyn Write) -> Result
             .version(tool, &context.directory, &env)
             .map_err(|error| (error.message, error.help))
     };
+    let session = place.as_ref().map(|place| context.reading(place));
     let patient = doctor::Patient {
         cache_dir: &cache_dir(workspace, &context.directory),
         workspace,
         tool: &version,
+        session: session.as_ref(),
     };
     doctor::run(args, &patient, context.paint(), out).map_err(|error| say(&error.to_string()))
 }

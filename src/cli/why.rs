@@ -58,6 +58,10 @@ fn explain(session: &Session, target: &Target) -> Answer {
             "a group: it has nothing to do itself; ask about what it needs",
         );
     }
+    if matches!(target.kind, Kind::Deploy(_)) {
+        let text = "a deployment: what runs there is asked each time";
+        return say("unknown", &format!("{text} (forge {} -n)", target.address));
+    }
     let look = match session.look(target, None) {
         Ok(look) => look,
         Err(fault) => return say("run", &fault.message),
@@ -84,17 +88,23 @@ fn judge(session: &Session, target: &Target, look: &Look) -> Answer {
             Vec::new(),
         );
     }
-    let stored = session.store.result(&look.key).is_some();
+    let found = match session.found(target, look) {
+        Ok(found) => found,
+        Err(fault) => return say("run", fault.message, Vec::new()),
+    };
+    let stored = found.is_some() || session.store.result(&look.key).is_some();
+    let found = found.map(|found| found.to_string());
     let Some(state) = session.state(&target.address) else {
-        let text = "it has never run to its end in this workspace";
-        return say(verdict(stored), text.into(), Vec::new());
+        let text = found.unwrap_or_else(|| "it has never run to its end in this workspace".into());
+        return say(verdict(stored), text, Vec::new());
     };
     if state.key == look.key {
-        return say(
-            verdict(stored),
-            "its outputs were changed or removed".into(),
-            Vec::new(),
-        );
+        let text = match (found, &target.kind) {
+            (Some(found), _) => format!("{}; {found}", look.reason),
+            (None, Kind::Image(_)) => look.reason.clone(),
+            (None, _) => "its outputs were changed or removed".into(),
+        };
+        return say(verdict(stored), text, Vec::new());
     }
     let before = session
         .blobs
@@ -105,14 +115,9 @@ fn judge(session: &Session, target: &Target, look: &Look) -> Answer {
         (Some(before), Some(after)) => key::diff(&before, &after),
         _ => Vec::new(),
     };
-    say(
-        verdict(stored),
-        format!(
-            "since it last ran, {} changed",
-            crate::report::style::count(changes.len(), "thing", "things")
-        ),
-        changes,
-    )
+    let changed = crate::report::style::count(changes.len(), "thing", "things");
+    let text = found.unwrap_or_else(|| format!("since it last ran, {changed} changed"));
+    say(verdict(stored), text, changes)
 }
 
 fn verdict(stored: bool) -> &'static str {
@@ -121,10 +126,12 @@ fn verdict(stored: bool) -> &'static str {
 
 impl Answer {
     fn print(&self, target: &Target, paint: Paint, out: &mut dyn Write) -> io::Result<()> {
-        let what = match self.verdict {
-            "fresh" => "is fresh",
-            "restore" => "would be restored from the cache",
-            "run" => "would run",
+        let what = match (self.verdict, &target.kind) {
+            ("fresh", _) => "is fresh",
+            ("restore", Kind::Image(_)) => "needs no build",
+            ("run", Kind::Image(_)) => "would be built",
+            ("restore", _) => "would be restored from the cache",
+            ("run", _) => "would run",
             _ => "",
         };
         writeln!(out, "{} {what}: {}", paint.bold(&target.address), self.text)?;

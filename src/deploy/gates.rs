@@ -6,6 +6,7 @@ use jiff::{Timestamp, ToSpan, Zoned};
 
 use crate::pipeline::model::FreezeWindow;
 
+use super::error::DeployError;
 use super::seen::{DeploymentView, Rollout, ServiceView};
 
 /// A gate, and whether it is open.
@@ -216,6 +217,25 @@ pub fn free(environment: &str, service: &ServiceView, takeover: bool) -> Gate {
             ),
         ),
     }
+}
+
+/// What a service runs is still what the plan was made upon: the ids of its deployments then and now.
+///
+/// # Errors
+/// Somebody else deployed.
+pub fn unchanged(service: &str, then: &str, now: &str) -> Result<(), DeployError> {
+    if then == now {
+        return Ok(());
+    }
+    let now = if now.is_empty() {
+        "nothing is left there"
+    } else {
+        now
+    };
+    Err(DeployError::refused(
+        format!("somebody else deployed to {service} meanwhile: {now}"),
+        "look at the plan again (-n)",
+    ))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod diff;
 pub mod ecs;
 pub mod error;
 pub mod gates;
+pub mod local;
 pub mod outcome;
 pub mod plan;
 pub mod progress;
@@ -23,6 +24,7 @@ pub mod spec;
 pub mod state;
 pub mod tags;
 pub mod taskdef;
+pub mod way_back;
 
 use std::sync::Arc;
 
@@ -34,11 +36,11 @@ use crate::pipeline::model::Provider as Kind;
 /// Credentials are missing, there is no engine.
 pub fn open(
     kind: Kind,
-    _pipeline: &str,
+    pipeline: &str,
     spec: &spec::Spec,
 ) -> Result<Arc<dyn provider::Provider>, error::DeployError> {
     match kind {
         Kind::Ecs => Ok(Arc::new(ecs::Ecs::connect(spec)?)),
-        Kind::Docker => Err(error::DeployError::wrong("no docker provider yet", "")),
+        Kind::Docker => Ok(Arc::new(local::Local::connect(pipeline)?)),
     }
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::choice::Step;
 use super::diff::Change;
+use super::error::DeployError;
 use super::gates::{Approval, Gate, approval};
 use super::seen::Revision;
 use super::taskdef::{Definition, Image};
@@ -125,6 +126,20 @@ impl Plan {
     /// The first shut gate.
     pub fn refusal(&self, given: &Approval) -> Option<Gate> {
         self.all_gates(given).into_iter().find(|gate| !gate.open)
+    }
+
+    /// Whether it may be carried out.
+    ///
+    /// # Errors
+    /// A gate is shut.
+    pub fn admit(&self, given: &Approval) -> Result<(), DeployError> {
+        match self.refusal(given) {
+            None => Ok(()),
+            Some(gate) => Err(DeployError::refused(
+                format!("{}: {}", gate.name.text(), gate.why),
+                gate.help,
+            )),
+        }
     }
 }
 

@@ -7,9 +7,13 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::error::DeployError;
+use super::gates::{self, Gate};
 use super::progress::Progress;
 use super::spec::Spec;
+use super::tags;
 use super::taskdef::{Definition, Image};
+use crate::docker::Credentials;
 
 /// What is to be deployed, and where.
 #[derive(Clone, Debug)]
@@ -34,6 +38,49 @@ pub struct Request {
     pub takeover: bool,
 }
 
+impl Request {
+    /// The gates that need nothing but what is asked for.
+    pub fn gates(&self) -> Vec<Gate> {
+        let spec = &self.spec;
+        let zone = spec.timezone.as_deref();
+        vec![
+            gates::branch(&spec.branch, self.branch.as_deref()),
+            gates::freeze(&spec.freeze, zone, self.now, self.hotfix.as_deref()),
+        ]
+    }
+
+    /// The definition gets the image, what the environment lays over it, and the tags of this deployment in
+    /// place of those of an earlier one.
+    ///
+    /// # Errors
+    /// Sizes that don't go together.
+    pub fn put_into(
+        &self,
+        definition: &mut Definition,
+        container: &str,
+    ) -> Result<(), DeployError> {
+        definition.pin(container, &self.image);
+        definition.overlay(container, &self.spec.overlay);
+        definition.check()?;
+        definition.tags.forget_ours();
+        let at = self.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        for (key, value) in [
+            (tags::COMMIT, self.commit.as_deref()),
+            (tags::BY, Some(self.by.as_str())),
+            (tags::AT, Some(at.as_str())),
+            (tags::KEY, Some(self.key.as_str())),
+            (tags::RUN, self.run.as_deref()),
+            (tags::HOTFIX, self.hotfix.as_deref()),
+            (tags::CONTAINER, Some(container)),
+        ] {
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                definition.tags.set(key, value);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What is known of an image in its registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
@@ -53,6 +100,8 @@ pub struct Caller<'a> {
     pub shell: &'a dyn Fn(&str) -> Result<(), String>,
     /// Looks for an image where it should be.
     pub image: &'a dyn Fn(&Image) -> Found,
+    /// Who to be where an image is pulled from; `None`: nothing is known, and nothing may be needed.
+    pub login: &'a dyn Fn(&Image) -> Option<Credentials>,
     /// `c0ffee1 A subject` of each commit after the first up to the second, newest first; empty where git can't tell.
     pub commits: &'a dyn Fn(&str, &str) -> Vec<String>,
     pub pace: Pace,

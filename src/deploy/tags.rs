@@ -21,10 +21,12 @@ pub const HOTFIX: &str = "forge:hotfix";
 pub const COPY_OF: &str = "forge:copy-of";
 /// The container that got the image.
 pub const CONTAINER: &str = "forge:container";
-/// Set, to [`YES`], after its deployment completed and was checked.
+/// The services in which a deployment of it completed and was checked, as `cluster/service`, with blanks between them: a
+/// family may be that of several environments, and what was good in one says nothing of another.
 pub const COMPLETED: &str = "forge:completed";
 
-pub const YES: &str = "yes";
+/// What a deployment says of itself.
+pub const OURS: [&str; 7] = [COMMIT, BY, AT, KEY, RUN, HOTFIX, CONTAINER];
 
 /// What ECS takes for a value, in characters.
 const MAX_VALUE: usize = 256;
@@ -53,6 +55,12 @@ impl Tags {
 
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
     pub fn is_empty(&self) -> bool {

@@ -7,8 +7,9 @@ use std::time::Duration;
 use bollard::errors::Error;
 use bollard::exec::{CreateExecOptions, StartExecResults};
 use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HealthStatusEnum, HostConfig,
-    NetworkingConfig, PortBinding, PortMap, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, ContainerInspectResponse, ContainerUpdateBody, EndpointSettings,
+    HealthStatusEnum, HostConfig, NetworkingConfig, PortBinding, PortMap, RestartPolicy,
+    RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
@@ -37,6 +38,10 @@ pub struct ContainerSpec {
     pub network: Option<String>,
     /// Names that the container has in its network, beside its own.
     pub aliases: Vec<String>,
+    /// The most that it may take, 1024 to a core; `None`: all there is.
+    pub cpu: Option<u32>,
+    /// The most that it may take, in MiB; `None`: all there is.
+    pub memory: Option<u32>,
 }
 
 /// When the engine starts a container again that ended.
@@ -51,6 +56,7 @@ pub enum Restart {
 /// A container as it is now.
 #[derive(Clone, Debug)]
 pub struct ContainerState {
+    pub name: String,
     pub running: bool,
     pub exit_code: i64,
     pub out_of_memory: bool,
@@ -59,6 +65,9 @@ pub struct ContainerState {
     pub unhealthy: Option<String>,
     /// Inside, and on 127.0.0.1.
     pub ports: Vec<(u16, u16)>,
+    /// When it was started and when it ended last, as the engine writes them (RFC 3339); the year 1 where it never was.
+    pub started: String,
+    pub finished: String,
 }
 
 /// A container in a list.
@@ -68,6 +77,8 @@ pub struct Listed {
     pub name: String,
     pub running: bool,
     pub labels: HashMap<String, String>,
+    /// By the engine's clock, in seconds since 1970.
+    pub created: i64,
 }
 
 impl Engine {
@@ -138,6 +149,17 @@ impl Engine {
             .block_on(self.docker.rename_container(id, options))?)
     }
 
+    /// Changes when the engine starts a container again.
+    pub fn set_restart(&self, id: &str, restart: Restart) -> Result<(), EngineError> {
+        let body = ContainerUpdateBody {
+            restart_policy: Some(policy(restart)),
+            ..ContainerUpdateBody::default()
+        };
+        Ok(self
+            .runtime
+            .block_on(self.docker.update_container(id, body))?)
+    }
+
     pub fn state(&self, id: &str) -> Result<ContainerState, EngineError> {
         let inspected = self
             .docker
@@ -195,6 +217,28 @@ impl Engine {
         })
     }
 
+    /// The lines that a container wrote since a second (0: ever), at most the last `most` of them, each behind its
+    /// moment as RFC 3339 and a space.
+    pub fn lines(&self, id: &str, since: i64, most: usize) -> Result<Vec<String>, EngineError> {
+        let options = LogsOptionsBuilder::new()
+            .stdout(true)
+            .stderr(true)
+            .timestamps(true)
+            .since(since.try_into().unwrap_or(i32::MAX))
+            .tail(&most.to_string())
+            .build();
+        let mut pieces = pin!(self.docker.logs(id, Some(options)));
+        let mut all = Vec::new();
+        self.runtime.block_on(async {
+            while let Some(piece) = pieces.next().await {
+                all.extend_from_slice(piece?.as_ref());
+            }
+            Ok::<(), EngineError>(())
+        })?;
+        let text = String::from_utf8_lossy(&all);
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
     /// Kills and removes a container with its anonymous volumes. One that is gone already is fine.
     pub fn remove(&self, id: &str) -> Result<(), EngineError> {
         let options = RemoveContainerOptionsBuilder::new()
@@ -212,7 +256,7 @@ impl Engine {
         }
     }
 
-    /// Every container, running or not, that carries a label of that name.
+    /// Every container, running or not, that carries a label of that name, or `name=value`.
     pub fn labelled(&self, label: &str) -> Result<Vec<Listed>, EngineError> {
         let filters = HashMap::from([("label", vec![label])]);
         let options = ListContainersOptionsBuilder::new()
@@ -234,6 +278,7 @@ impl Engine {
                     .state
                     .is_some_and(|state| state.to_string() == "running"),
                 labels: container.labels.unwrap_or_default(),
+                created: container.created.unwrap_or_default(),
             })
             .collect())
     }
@@ -259,16 +304,24 @@ fn body(spec: ContainerSpec) -> ContainerCreateBody {
         host_config: Some(HostConfig {
             port_bindings: Some(bindings(&spec.ports)),
             network_mode: spec.network,
-            restart_policy: Some(RestartPolicy {
-                name: Some(match spec.restart {
-                    Restart::Never => RestartPolicyNameEnum::NO,
-                    Restart::UnlessStopped => RestartPolicyNameEnum::UNLESS_STOPPED,
-                }),
-                maximum_retry_count: None,
-            }),
+            restart_policy: Some(policy(spec.restart)),
+            nano_cpus: spec
+                .cpu
+                .map(|units| i64::from(units) * 1_000_000_000 / 1024),
+            memory: spec.memory.map(|size| i64::from(size) << 20),
             ..HostConfig::default()
         }),
         ..ContainerCreateBody::default()
+    }
+}
+
+fn policy(restart: Restart) -> RestartPolicy {
+    RestartPolicy {
+        name: Some(match restart {
+            Restart::Never => RestartPolicyNameEnum::NO,
+            Restart::UnlessStopped => RestartPolicyNameEnum::UNLESS_STOPPED,
+        }),
+        maximum_retry_count: None,
     }
 }
 
@@ -290,6 +343,7 @@ fn bindings(ports: &[(u16, Option<u16>)]) -> PortMap {
 }
 
 fn state(container: ContainerInspectResponse) -> ContainerState {
+    let name = container.name.unwrap_or_default();
     let state = container.state.unwrap_or_default();
     let ports = container.network_settings.and_then(|network| network.ports);
     let health = state.health.unwrap_or_default();
@@ -298,11 +352,14 @@ fn state(container: ContainerInspectResponse) -> ContainerState {
         .and_then(|log| log.into_iter().next_back()?.output);
     let unhealthy = health.status == Some(HealthStatusEnum::UNHEALTHY);
     ContainerState {
+        name: name.trim_start_matches('/').to_owned(),
         running: state.running.unwrap_or(false),
         exit_code: state.exit_code.unwrap_or(-1),
         out_of_memory: state.oom_killed.unwrap_or(false),
         unhealthy: unhealthy.then(|| last_check.unwrap_or_default()),
         ports: published(ports.unwrap_or_default()),
+        started: state.started_at.unwrap_or_default(),
+        finished: state.finished_at.unwrap_or_default(),
     }
 }
 

@@ -21,6 +21,8 @@ enum Kind {
     NotFound,
     /// Removed by somebody else at this moment.
     Going,
+    /// Another has the name.
+    NameTaken,
     Cancelled,
     Other,
 }
@@ -67,6 +69,16 @@ impl EngineError {
         self.kind == Kind::Absent
     }
 
+    /// What was asked after isn't there (any more).
+    pub fn is_not_found(&self) -> bool {
+        self.kind == Kind::NotFound
+    }
+
+    /// Another container has the name.
+    pub fn is_name_taken(&self) -> bool {
+        self.kind == Kind::NameTaken
+    }
+
     /// The caller didn't want the answer any more.
     pub fn is_cancelled(&self) -> bool {
         self.kind == Kind::Cancelled
@@ -97,6 +109,7 @@ impl From<Error> for EngineError {
                 let kind = match status_code {
                     404 => Kind::NotFound,
                     409 if message.contains("already in progress") => Kind::Going,
+                    409 if message.contains("already in use") => Kind::NameTaken,
                     _ => Kind::Other,
                 };
                 EngineError {

@@ -9,10 +9,11 @@ use bollard::query_parameters::{
 };
 use futures_util::StreamExt;
 
+use super::layers::Layers;
 use super::{Credentials, Engine, EngineError, credentials};
 
 /// What is known of a local image.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ImageInfo {
     /// `sha256:…`
     pub id: String,
@@ -29,6 +30,8 @@ pub struct ImageInfo {
     pub user: String,
     /// The command of its HEALTHCHECK, ready for [`Engine::exec`].
     pub health_check: Option<Vec<String>>,
+    /// The TCP ports that it exposes, the lowest first.
+    pub ports: Vec<u16>,
 }
 
 /// What is pulled, and as whom.
@@ -59,7 +62,7 @@ impl Engine {
         }
     }
 
-    /// Pulls an image; `progress` gets a line for each step. Ends early when `cancelled` says so.
+    /// Pulls an image; `progress` gets a line when there is more to say. Ends early when `cancelled` says so.
     pub fn pull<'a>(
         &self,
         what: impl Into<Pull<'a>>,
@@ -73,6 +76,7 @@ impl Engine {
             .tag(tag)
             .platform(what.platform.unwrap_or_default());
         let user = what.credentials.map(credentials::one);
+        let mut layers = Layers::default();
         let mut steps = pin!(self.docker.create_image(Some(options.build()), None, user));
         self.until(cancelled, async {
             while let Some(step) = steps.next().await {
@@ -81,7 +85,10 @@ impl Engine {
                 if let Some(message) = step.error_detail.and_then(|error| error.message) {
                     return Err(EngineError::other(message));
                 }
-                progress(step.status.unwrap_or_default());
+                let status = step.status.unwrap_or_default();
+                let detail = step.progress_detail.as_ref();
+                let line = layers.hear(step.id.as_deref(), &status, detail);
+                line.into_iter().for_each(&mut progress);
             }
             Ok(())
         })?
@@ -122,11 +129,24 @@ fn info(image: ImageInspect) -> ImageInfo {
             .unwrap_or(0),
         labels: config.labels.unwrap_or_default(),
         user: config.user.unwrap_or_default(),
+        ports: tcp_ports(config.exposed_ports.unwrap_or_default()),
         health_check: config
             .healthcheck
             .and_then(|check| check.test)
             .and_then(health_command),
     }
+}
+
+/// From `["80/tcp", "53/udp"]`.
+fn tcp_ports(exposed: Vec<String>) -> Vec<u16> {
+    let port = |text: &String| match text.split_once('/') {
+        Some((port, "tcp")) => port.parse().ok(),
+        Some(_) => None,
+        None => text.parse().ok(),
+    };
+    let mut ports: Vec<u16> = exposed.iter().filter_map(port).collect();
+    ports.sort_unstable();
+    ports
 }
 
 /// Repository and tag of a reference. Where the tag is left out it is `latest`, because the engine would take all of them;
@@ -168,6 +188,13 @@ mod tests {
             ("localhost:5000/redis", "7")
         );
         assert_eq!(split_tag("redis@sha256:ab"), ("redis@sha256:ab", ""));
+    }
+
+    #[test]
+    fn only_tcp_ports_count() {
+        let exposed = ["8080/tcp", "53/udp", "80/tcp", "9", "x/tcp"];
+        let ports = tcp_ports(exposed.map(str::to_owned).to_vec());
+        assert_eq!(ports, [9, 80, 8080]);
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod credentials;
 mod endpoint;
 mod error;
 mod images;
+mod layers;
+mod port;
 mod push;
 mod socket;
 
@@ -28,6 +30,7 @@ pub use containers::{ContainerSpec, ContainerState, Listed, Restart};
 pub use credentials::Credentials;
 pub use error::EngineError;
 pub use images::{ImageInfo, Pull};
+pub use port::port_answers;
 pub use push::{PushError, PushErrorKind};
 pub use socket::{LocalImage, image_digest, local_image};
 

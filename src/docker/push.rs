@@ -8,6 +8,7 @@ use bollard::query_parameters::PushImageOptionsBuilder;
 use futures_util::StreamExt;
 
 use super::images::split_tag;
+use super::layers::Layers;
 use super::{Credentials, Engine, EngineError, credentials, unless};
 
 /// Why a push didn't happen.
@@ -128,7 +129,7 @@ fn help(kind: PushErrorKind) -> Option<&'static str> {
 }
 
 impl Engine {
-    /// Pushes exactly the tag of `reference` (`host/repository:tag`); `progress` gets a line for each step. Ends early, at
+    /// Pushes exactly the tag of `reference` (`host/repository:tag`); `progress` gets a line when there is more to say. Ends early, at
     /// the engine too, when `cancelled` says so.
     pub fn push(
         &self,
@@ -140,6 +141,7 @@ impl Engine {
         let (name, tag) = split_tag(reference);
         let options = PushImageOptionsBuilder::new().tag(tag).build();
         let (runtime, docker) = self.job()?;
+        let mut layers = Layers::default();
         let mut steps = pin!(docker.push_image(name, Some(options), user.map(credentials::one)));
         runtime.block_on(unless(cancelled, async {
             while let Some(step) = steps.next().await {
@@ -148,7 +150,9 @@ impl Engine {
                 if let Some(message) = step.error_detail.and_then(|error| error.message) {
                     return Err(PushError::said(&message));
                 }
-                progress(step.status.unwrap_or_default());
+                let status = step.status.unwrap_or_default();
+                let line = layers.hear(None, &status, step.progress_detail.as_ref());
+                line.into_iter().for_each(&mut *progress);
             }
             Ok(())
         }))?

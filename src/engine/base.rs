@@ -4,7 +4,7 @@
 //! counts, which is the same for every machine; for an image that was made here and never pulled, the engine's id.
 
 use crate::docker::{self, LocalImage};
-use crate::image::registry::{self, Reference};
+use crate::image::registry::{self, Digest, Reference, RegistryError};
 
 use super::look::Fault;
 use super::session::{Session, lock};
@@ -21,9 +21,56 @@ impl Session {
         if let Some(known) = lock(&self.bases).get(reference) {
             return Ok(known.clone());
         }
-        let found = resolve(reference)?;
+        let found = self.resolve(reference)?;
         lock(&self.bases).insert(reference.to_owned(), found.clone());
         Ok(found)
+    }
+
+    fn resolve(&self, text: &str) -> Result<String, Fault> {
+        let reference: Reference = text.parse()?;
+        if let Some(digest) = &reference.digest {
+            return Ok(digest.to_string());
+        }
+        // Without an engine nothing is built, but what the registry has can still be tagged.
+        let (local, absent) = match docker::local_image(text) {
+            Ok(local) => (local, None),
+            Err(error) => (None, Some(error)),
+        };
+        let pulled = local.as_ref().and_then(|image| pulled(image, &reference));
+        if let (Some(image), None) = (&local, &pulled) {
+            return Ok(format!("{LOCAL}{}", image.id));
+        }
+        match (self.registry_digest(&reference), pulled) {
+            (Ok(Some(digest)), _) => Ok(digest.to_string()),
+            // Off the net, or logged out: what was pulled is what will be built on.
+            (_, Some(digest)) => Ok(digest),
+            (Ok(None), None) => Err(Fault {
+                message: format!(
+                    "its base image {text} doesn't exist: {} has no such image",
+                    reference.host
+                ),
+                help: Some("correct the FROM line, or build that image first".into()),
+                exit_with: 1,
+            }),
+            (Err(error), None) => {
+                // Nobody was there to ask: the engine is what is needed first.
+                let fault = absent.map_or_else(|| Fault::from(error), Fault::from);
+                let message = format!("its base image {text} can't be found: {}", fault.message);
+                Err(Fault { message, ..fault })
+            }
+        }
+    }
+
+    /// What the registry says that a name stands for: who isn't let in there may be as whoever pushes.
+    fn registry_digest(&self, reference: &Reference) -> Result<Option<Digest>, RegistryError> {
+        let refused = match registry::digest_of(reference, None) {
+            Err(error) if error.kind.is_refusal() => error,
+            answer => return answer,
+        };
+        match self.own_login(&reference.host) {
+            Some(login) => registry::digest_of(reference, Some(login)),
+            None => Err(refused),
+        }
     }
 }
 
@@ -32,41 +79,6 @@ pub(super) fn is(id: &str, repo_digests: &[String], base: &str) -> bool {
     match base.strip_prefix(LOCAL) {
         Some(local) => id == local,
         None => repo_digests.iter().any(|known| known.ends_with(base)),
-    }
-}
-
-fn resolve(text: &str) -> Result<String, Fault> {
-    let reference: Reference = text.parse()?;
-    if let Some(digest) = &reference.digest {
-        return Ok(digest.to_string());
-    }
-    // Without an engine nothing is built, but what the registry has can still be tagged.
-    let (local, absent) = match docker::local_image(text) {
-        Ok(local) => (local, None),
-        Err(error) => (None, Some(error)),
-    };
-    let pulled = local.as_ref().and_then(|image| pulled(image, &reference));
-    if let (Some(image), None) = (&local, &pulled) {
-        return Ok(format!("{LOCAL}{}", image.id));
-    }
-    match (registry::digest_of(&reference), pulled) {
-        (Ok(Some(digest)), _) => Ok(digest.to_string()),
-        // Off the net, or logged out: what was pulled is what will be built on.
-        (_, Some(digest)) => Ok(digest),
-        (Ok(None), None) => Err(Fault {
-            message: format!(
-                "its base image {text} doesn't exist: {} has no such image",
-                reference.host
-            ),
-            help: Some("correct the FROM line, or build that image first".into()),
-            exit_with: 1,
-        }),
-        (Err(error), None) => {
-            // Nobody was there to ask: the engine is what is needed first.
-            let fault = absent.map_or_else(|| Fault::from(error), Fault::from);
-            let message = format!("its base image {text} can't be found: {}", fault.message);
-            Err(Fault { message, ..fault })
-        }
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::docker::{BuildError, BuildSpec, Credentials, Engine, Progress, Pull, StepState};
 use crate::image::context::{Context, ContextError, Entry, Kind};
-use crate::image::registry::{DockerConfig, Reference};
+use crate::image::registry::Reference;
 use crate::pipeline::interpolate::Unresolved;
 use crate::pipeline::paths::is_within;
 
@@ -15,7 +16,10 @@ use super::image::{Recipe, within};
 use super::job::Job;
 use super::log::Log;
 use super::look::Fault;
-use super::provide::{Order, engines};
+use super::provide::Order;
+
+/// What a step prints is shown no more often than this.
+const PAUSE: Duration = Duration::from_millis(200);
 
 impl Job<'_> {
     /// Sees to it that the engine has the image under this name; whether it had to be built.
@@ -59,10 +63,9 @@ impl Job<'_> {
             if has_it()? {
                 continue;
             }
-            self.doing(&format!("pulls {reference}"));
-            let host = reference.parse::<Reference>()?.host;
-            let login = self.login_at(&host)?;
-            let say = |line: String| self.doing(&format!("pulls {reference}: {line}"));
+            self.doing(&format!("pulling {reference}"));
+            let login = self.session.login_for(&reference)?;
+            let say = |line: String| self.doing(&format!("pulling {reference}: {line}"));
             let cancelled = || self.is_over(order);
             let pull = Pull {
                 reference: &reference,
@@ -107,9 +110,15 @@ impl Job<'_> {
             ..BuildSpec::new(engine.builder(|name| std::env::var_os(name))?)
         };
         let context = self.build_context(order)?;
-        let mut watch = |progress: Progress| self.show(order, &progress, log);
+        let mut steps = Steps::default();
+        let mut watch = |progress: Progress| self.show(order, &progress, &mut steps, log);
         let built = engine.build(&spec, &context, &mut watch, &|| self.is_over(order));
-        let id = built.map_err(|error| self.build_failed(order, &recipe, error, log))?;
+        let id = built.map_err(|error| {
+            if !error.is_cancelled() {
+                self.remember_failure(&order.look.key);
+            }
+            self.build_failed(order, &recipe, error, log)
+        })?;
         // What was sent must be what the key was made of: else the tag would lie.
         if let Some((what, help)) = self.moved(order.look)? {
             let again = "nothing was pushed or tagged; run it again".to_owned();
@@ -128,21 +137,22 @@ impl Job<'_> {
         let mut logins = HashMap::new();
         for base in bases {
             let host = base.parse::<Reference>()?.host;
-            if let Some(login) = self.login_at(&host)? {
+            if let Some(login) = self.session.login_at(&host)? {
                 logins.insert(host, login);
             }
         }
         Ok(logins)
     }
 
-    fn login_at(&self, host: &str) -> Result<Option<Credentials>, Fault> {
-        Ok(DockerConfig::of_user().credentials(host)?.map(engines))
-    }
-
     /// A step, or a line of one: on the screen, and in the log.
-    fn show(&self, order: &Order, progress: &Progress, log: &mut Log) {
+    fn show(&self, order: &Order, progress: &Progress, steps: &mut Steps, log: &mut Log) {
         let line = match progress {
-            Progress::Log { line, .. } => line.clone(),
+            Progress::Log { step, line } => {
+                if let Some(text) = steps.says(*step, line) {
+                    self.doing(&self.words.mask.text(&order.mask.text(&text)));
+                }
+                line.clone()
+            }
             Progress::Step {
                 number,
                 total,
@@ -153,7 +163,8 @@ impl Job<'_> {
                 let step = format!("step {number}{total}: {name}");
                 match state {
                     StepState::Started => {
-                        self.doing(&order.mask.text(&step));
+                        steps.begins(*number, name);
+                        self.doing(&order.mask.text(name));
                         step
                     }
                     StepState::Cached => format!("{step} (cached)"),
@@ -211,6 +222,35 @@ impl Job<'_> {
             kind: Kind::Link { target: to.clone() },
         });
         Context::new(files.chain(links).collect(), &root.join(&image.dockerfile))
+    }
+}
+
+/// The steps that have begun, for a line that says which one does what.
+#[derive(Default)]
+struct Steps {
+    /// `[deps 2/5]`, by number; empty where the builder names none.
+    places: HashMap<usize, String>,
+    told: Option<Instant>,
+}
+
+impl Steps {
+    fn begins(&mut self, number: usize, name: &str) {
+        let place = name.split_inclusive(']').next();
+        let place = place.filter(|place| place.starts_with('[') && place.ends_with(']'));
+        self.places
+            .insert(number, place.unwrap_or_default().to_owned());
+        self.told = None;
+    }
+
+    /// What a step prints now; not of every line where they come fast.
+    fn says(&mut self, step: usize, line: &str) -> Option<String> {
+        let fast = self.told.is_some_and(|told| told.elapsed() < PAUSE);
+        if fast || line.trim().is_empty() {
+            return None;
+        }
+        self.told = Some(Instant::now());
+        let place = self.places.get(&step).map_or("", String::as_str);
+        Some(format!("{place} {}", line.trim()).trim().to_owned())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The plan, the scheduler, and the life of one target from ready to outcome.
 //!
 //! [`session`] is what a run knows, [`look`] whether a target has anything to do (at a [`glance`], if it can), [`job`] how it is done and [`keep`] what becomes of its outputs,
-//! [`image`], [`base`], [`provide`] and [`build`] the same for images, [`deploy`] for deployments,
+//! [`image`], [`base`], [`found`], [`provide`] and [`build`] the same for images, [`deploy`] for deployments,
 //! [`scheduler`] in which order, [`run`] the coordinator that owns the state, [`active`] who else runs here. What people see are [`event`]s.
 
 pub mod active;
@@ -10,12 +10,14 @@ mod build;
 pub mod deploy;
 pub mod environment;
 pub mod event;
+mod found;
 pub mod git;
 mod glance;
 mod image;
 pub mod job;
 mod keep;
 mod log;
+mod login;
 pub mod look;
 mod origin;
 pub mod outcome;

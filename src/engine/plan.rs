@@ -9,6 +9,7 @@ use crate::pipeline::model::{Kind, Reference, Target, TargetId, Text, When, Work
 use crate::pipeline::problem::Problem;
 
 use super::event::Event;
+use super::found::Found;
 use super::look::{Fault, Look};
 use super::scheduler::Node;
 use super::session::Session;
@@ -298,6 +299,18 @@ pub fn action(
     }
     if look.fresh.is_some() {
         return planned("fresh", "up to date".into());
+    }
+    match session.found(target, &look) {
+        Ok(Some(found @ Found::InPlace(_))) => {
+            let planned = planned("restore", found.to_string());
+            if let Found::InPlace(built) = found {
+                session.suppose(target, built);
+            }
+            return planned;
+        }
+        Ok(Some(found)) => return planned("run", found.to_string()),
+        Ok(None) => {}
+        Err(fault) => return planned("run", fault.message),
     }
     let hit = session.uses_cache(target.id)
         && !session.options.force

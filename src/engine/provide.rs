@@ -11,10 +11,9 @@ use std::time::{Duration, Instant};
 
 use crate::cache::digest::Digest;
 use crate::cache::manifest::Manifest;
-use crate::cache::store::Image as Built;
-use crate::docker::{Credentials, Engine, PushError, PushErrorKind};
+use crate::docker::{Engine, PushError, PushErrorKind};
 use crate::exec::mask::Mask;
-use crate::image::registry::{self, Digest as RegistryDigest, Registry};
+use crate::image::registry::{Digest as RegistryDigest, Registry};
 use crate::pipeline::model::{Image, Reference, Text};
 
 use super::event::{Event, Finished, Outcome};
@@ -22,6 +21,7 @@ use super::image::Names;
 use super::job::Job;
 use super::keep::Kept;
 use super::log::Log;
+use super::login::engines;
 use super::look::{Fault, Look};
 use super::session::Done;
 
@@ -80,7 +80,6 @@ impl Job<'_> {
             Ok(provided) => self.provided(&order, &provided, began.elapsed(), &log),
             Err(_) if self.is_cancelled() => self.words.interrupted(),
             Err(fault) => {
-                self.remember_failure(&look.key);
                 let help = fault.help.clone();
                 let mut finished = self.words.fault(fault);
                 let help = help
@@ -114,7 +113,6 @@ impl Job<'_> {
                         of,
                         reason: fault.message,
                     });
-                    self.remember_failure(&order.look.key);
                     attempt += 1;
                 }
                 provided => return (provided, attempt),
@@ -140,17 +138,7 @@ impl Job<'_> {
     /// What a success leaves: a record, and an image for those that need it.
     fn provided(&self, order: &Order, from: &Provided, duration: Duration, log: &[u8]) -> Finished {
         let pushed = self.session.pushes(order.image);
-        let reference = match pushed {
-            true => format!("{}@{}", from.name, from.digest),
-            false => format!("{}:{}", from.name, order.names.key_tag),
-        };
-        let built = Built {
-            reference,
-            digest: from.digest.clone(),
-            repository: order.names.repository.clone(),
-            tags: order.names.tags.clone(),
-            pushed,
-        };
+        let built = order.names.built(&from.name, from.digest.clone(), pushed);
         let manifest = Arc::new(Manifest::default());
         // Another image is what those that need this one have to see.
         let outputs = Digest::of(from.digest.as_bytes());
@@ -363,9 +351,9 @@ impl Job<'_> {
         registry: &dyn Registry,
         full: &str,
     ) -> Result<Result<(), PushError>, Fault> {
-        self.doing(&format!("pushes {full}"));
+        self.doing(&format!("pushing to {}", registry.host()?));
         let login = registry.login()?.map(engines);
-        let mut say = |line: String| self.doing(&format!("pushes {full}: {line}"));
+        let mut say = |line: String| self.doing(&format!("pushing {line}"));
         let cancelled = || self.is_over(order);
         Ok(engine.push(full, login.as_ref(), &mut say, &cancelled))
     }
@@ -481,18 +469,4 @@ fn may_replace(registry: &dyn Registry, names: &Names) -> Result<(), Fault> {
         )),
         exit_with: 1,
     })
-}
-
-/// As the engine wants to have them. An identity token takes the place of a password, and has no user.
-pub(super) fn engines(login: registry::Credentials) -> Credentials {
-    match login.identity_token {
-        Some(token) => Credentials {
-            user: "<token>".into(),
-            password: token,
-        },
-        None => Credentials {
-            user: login.username,
-            password: login.password,
-        },
-    }
 }

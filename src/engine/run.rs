@@ -551,6 +551,10 @@ pub fn dry_run(session: &Arc<Session>, plan: &Plan, listener: &mut dyn Listener)
             would_run[number] = coordinator.plan_deployment(target, deploy, &would_run);
             continue;
         }
+        let running_need = match &target.kind {
+            Kind::Image(image) => session.feeder(target, image, plan, &would_run),
+            _ => running_need,
+        };
         let look = coordinator.look_now(target);
         let planned = action(
             session,
@@ -591,9 +595,11 @@ fn services(session: &Arc<Session>, events: Sender<Message>) -> Result<Services,
     let id = crate::cache::digest::Digest::of(ws.root.as_os_str().as_encoded_bytes()).hex()[..12]
         .to_owned();
     let run = format!("{}-{}", std::process::id(), store::now());
-    Ok(Services::new(id, run, definitions, move |event| {
+    let services = Services::new(id, run, definitions, move |event| {
         let _ = events.send(Message::Event(translate(event)));
-    }))
+    });
+    let session = Arc::clone(session);
+    Ok(services.pulled_as(move |image| session.login_for(image).map_err(|fault| fault.message)))
 }
 
 fn translate(event: ServiceEvent) -> Event {

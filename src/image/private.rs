@@ -16,12 +16,16 @@ const NAMES: &[&str] = &[
     ".pypirc",
 ];
 
+/// Where `docker login` writes; what else is in its directory is often a project's own.
+const DOCKER_LOGIN: &str = ".docker/config.json";
+
 /// Endings of `.env.…` that hold no secrets by custom: they show which variables there are.
 const EXAMPLES: &[&str] = &["example", "sample", "template", "dist", "defaults"];
 
 /// Whether a path of the context (relative, with `/`) is private and nobody took it back.
 pub fn is_held_back(path: &str, ignore: &Dockerignore) -> bool {
-    path.split('/').any(is_private) && !ignore.names(path)
+    let is_login = path == DOCKER_LOGIN || path.ends_with(&format!("/{DOCKER_LOGIN}"));
+    (is_login || path.split('/').any(is_private)) && !ignore.names(path)
 }
 
 /// Whether the name of a file or a directory is one of a secret's.
@@ -44,6 +48,8 @@ mod tests {
         assert!(
             held(".git/config") && held("a/.env") && held(".env.production") && held("x/.ssh/key")
         );
+        assert!(held(".docker/config.json") && held("a/.docker/config.json"));
+        assert!(!held(".docker/nginx.conf") && !held("a.docker/config.json"));
         assert!(
             !held("config/.env")
                 && !held(".env.example")

@@ -20,7 +20,14 @@ pub struct Bed {
 
 /// Calls that only look.
 fn reads(service: &str, operation: &str) -> bool {
-    let words = ["Describe", "List", "Get", "Filter", "BatchGet", "BatchCheck"];
+    let words = [
+        "Describe",
+        "List",
+        "Get",
+        "Filter",
+        "BatchGet",
+        "BatchCheck",
+    ];
     match service {
         "registry" => operation.starts_with("GET") || operation.starts_with("HEAD"),
         _ => words.iter().any(|word| operation.starts_with(word)),
@@ -85,8 +92,14 @@ impl Bed {
     /// The next commit, whose image is that of the text.
     pub fn commit(&self, text: &str) -> String {
         self.ws.write("file", &format!("{text}\n"));
-        self.ws
-            .git(&["commit", "-q", "-a", "--allow-empty", "-m", &format!("say {text}")]);
+        self.ws.git(&[
+            "commit",
+            "-q",
+            "-a",
+            "--allow-empty",
+            "-m",
+            &format!("say {text}"),
+        ]);
         self.head()
     }
 
@@ -133,8 +146,13 @@ impl Bed {
 
     /// The id of the PRIMARY deployment.
     pub fn deployment(&self, service: &str) -> String {
-        self.aws
-            .ecs(|ecs| ecs.service(service).primary().expect("a deployment").id.clone())
+        self.aws.ecs(|ecs| {
+            ecs.service(service)
+                .primary()
+                .expect("a deployment")
+                .id
+                .clone()
+        })
     }
 
     /// The image of the newest revision.
@@ -149,7 +167,10 @@ impl Bed {
     /// A tag of a revision, `app:2`.
     pub fn tag(&self, revision: &str, key: &str) -> Option<String> {
         self.aws.ecs(|ecs| {
-            let found = ecs.tags.iter().find(|(arn, _)| arn.ends_with(&format!("/{revision}")));
+            let found = ecs
+                .tags
+                .iter()
+                .find(|(arn, _)| arn.ends_with(&format!("/{revision}")));
             found?.1.get(key).cloned()
         })
     }
@@ -211,5 +232,8 @@ pub fn wait_for(running: &Running, text: &str) {
 
 /// The events of one name.
 pub fn events<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
-    events.iter().filter(|event| event["event"] == name).collect()
+    events
+        .iter()
+        .filter(|event| event["event"] == name)
+        .collect()
 }

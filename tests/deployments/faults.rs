@@ -149,9 +149,7 @@ fn what_only_tells_more_may_be_forbidden() {
     ] {
         bed.aws.inject(Fault::new(call, What::Denied));
     }
-    bed.forge(&["deploy"])
-        .code(0)
-        .says("isn't marked as good");
+    bed.forge(&["deploy"]).code(0).says("isn't marked as good");
     bed.settle("app");
     bed.commit("two");
     bed.forge(&["deploy"])

@@ -19,7 +19,10 @@ fn refused(bed: &Bed, args: &[&str], code: i32, why: &str) {
     bed.ws.write("file", "never built\n");
     let ran = bed.forge(args);
     bed.ws.git(&["checkout", "-q", "file"]);
-    ran.code(code).says(why).says_not("restored").says_not("ran in");
+    ran.code(code)
+        .says(why)
+        .says_not("restored")
+        .says_not("ran in");
     assert_eq!(bed.writes(), [""; 0]);
 }
 
@@ -28,7 +31,14 @@ fn another_account_is_refused() {
     let bed = Bed::new("account = \"999999999999\"");
     for args in [
         &["deploy"] as &[&str],
-        &["deploy", "--approve", "--yes", "--hotfix", "now", "--takeover"],
+        &[
+            "deploy",
+            "--approve",
+            "--yes",
+            "--hotfix",
+            "now",
+            "--takeover",
+        ],
         &["rollback", "production", "--yes"],
         &["cancel", "production"],
     ] {
@@ -58,7 +68,10 @@ fn a_freeze_holds_unless_there_is_a_reason() {
     bed.forge(&["deploy", "--hotfix", "login is down"])
         .code(0)
         .says("hotfix: login is down");
-    assert_eq!(bed.tag("app:2", "forge:hotfix").as_deref(), Some("login is down"));
+    assert_eq!(
+        bed.tag("app:2", "forge:hotfix").as_deref(),
+        Some("login is down")
+    );
     bed.settle("app");
     // What makes it better isn't frozen.
     bed.forge(&["rollback", "production", "--yes"]).code(0);
@@ -110,7 +123,10 @@ fn denied_calls_name_what_is_missing() {
 #[test]
 fn a_service_that_isnt_there_is_refused() {
     let bed = Bed::new("");
-    let text = bed.ws.read("Pipeline.toml").replace("services = [\"app\"]", "service = \"api\"");
+    let text = bed
+        .ws
+        .read("Pipeline.toml")
+        .replace("services = [\"app\"]", "service = \"api\"");
     bed.ws.write("Pipeline.toml", &text);
     bed.forge(&["deploy"]).code(1).says("no service `api`");
     assert_eq!(bed.aws.calls_of("ecs:RegisterTaskDefinition").len(), 0);
@@ -220,7 +236,11 @@ fn who_deploys_between_looking_and_updating_is_seen() {
         bed.forge(&["deploy"]).code(4).says("app");
         assert_eq!(bed.updates(), 0, "{call}");
         bed.settle("app");
-        assert_eq!(bed.pinned("app") == bed.image("three"), call.starts_with("logs"), "{call}");
+        assert_eq!(
+            bed.pinned("app") == bed.image("three"),
+            call.starts_with("logs"),
+            "{call}"
+        );
     }
 }
 

@@ -43,31 +43,59 @@ fn what_there_is_to_see_is_shown_and_nothing_is_written() {
     let bed = bed();
     let head = bed.head();
 
-    bed.forge(&["status"]).code(0).says("ENVIRONMENT").says("app:4").says(&head[..10]).says("2 of 2").says("completed");
+    bed.forge(&["status"])
+        .code(0)
+        .says("ENVIRONMENT")
+        .says("app:4")
+        .says(&head[..10])
+        .says("2 of 2")
+        .says("completed");
     let status = json(&bed, &["status", "production", "--json"]);
     assert_eq!(
         fields(&status[0]),
         [
-            "environment", "service", "revision", "deployment", "digest", "commit", "running", "desired", "pending",
-            "state", "since", "others"
+            "environment",
+            "service",
+            "revision",
+            "deployment",
+            "digest",
+            "commit",
+            "running",
+            "desired",
+            "pending",
+            "state",
+            "since",
+            "others"
         ]
     );
     assert_eq!(status[0]["digest"], digest("three"));
     assert_eq!(status[0]["deployment"], bed.deployment("app"));
 
     let ran = bed.forge(&["history", "production"]);
-    ran.code(0).says("ada").says("rolled back").says("circuit breaker");
+    ran.code(0)
+        .says("ada")
+        .says("rolled back")
+        .says("circuit breaker");
     let states: Vec<&str> = ran
         .stdout
         .lines()
         .skip(1)
-        .map(|line| if line.contains("rolled back") { "back" } else { "fine" })
+        .map(|line| {
+            if line.contains("rolled back") {
+                "back"
+            } else {
+                "fine"
+            }
+        })
         .collect();
     assert_eq!(states, ["fine", "fine", "back", "fine"], "the newest last");
     let history = json(&bed, &["history", "production", "--json"]);
     assert_eq!(
         fields(&history[3]),
-        ["service", "revision", "digest", "commit", "by", "state", "reason", "created", "finished"]
+        [
+            "service", "revision", "digest", "commit", "by", "state", "reason", "created",
+            "finished"
+        ]
     );
     assert_eq!(history[3]["commit"], head);
     assert_eq!(history[2]["state"], "rolled back");
@@ -80,20 +108,33 @@ fn what_there_is_to_see_is_shown_and_nothing_is_written() {
     assert_eq!(
         fields(&stats),
         [
-            "deployments", "rollbacks", "failed", "per-week", "lead-time-ms", "change-failure-rate",
+            "deployments",
+            "rollbacks",
+            "failed",
+            "per-week",
+            "lead-time-ms",
+            "change-failure-rate",
             "time-to-recovery-ms"
         ]
     );
-    assert_eq!((&stats["failed"], &stats["change-failure-rate"]), (&1.into(), &0.25.into()));
+    assert_eq!(
+        (&stats["failed"], &stats["change-failure-rate"]),
+        (&1.into(), &0.25.into())
+    );
 
     let ran = bed.forge(&["logs", "production"]);
     ran.code(0).says("hello").says("world").says_not("\x1b[2J");
     let ran = bed.forge(&["logs", "production", "--json"]);
     let line = &ran.code(0).events()[0];
     assert_eq!(fields(line), ["at", "service", "task", "text"]);
-    assert_eq!((&line["service"], &line["text"]), (&"app".into(), &"hello".into()));
+    assert_eq!(
+        (&line["service"], &line["text"]),
+        (&"app".into(), &"hello".into())
+    );
 
-    bed.forge(&["cancel", "production"]).code(0).says("no deployment is going on in production");
+    bed.forge(&["cancel", "production"])
+        .code(0)
+        .says("no deployment is going on in production");
     assert_eq!(bed.writes(), [""; 0]);
 }
 
@@ -121,7 +162,12 @@ fn logs_are_followed_from_task_to_task() {
     running.signal(SIGINT);
     let ran = running.wait();
     ran.code(130);
-    assert_eq!(ran.stdout.matches("the new one").count(), 2, "once a task: {}", ran.stdout);
+    assert_eq!(
+        ran.stdout.matches("the new one").count(),
+        2,
+        "once a task: {}",
+        ran.stdout
+    );
 }
 
 #[test]

@@ -73,7 +73,10 @@ fn cast() -> Mould {
         command.envs(aws.env());
         let ran = ws.run(command);
         let end = ran.code(0).end_of("image");
-        end["image"]["digest"].as_str().expect("a digest").to_owned()
+        end["image"]["digest"]
+            .as_str()
+            .expect("a digest")
+            .to_owned()
     });
     forget_in_engine(&format!("{}/{REPOSITORY}", aws.host()));
     let images = digests.map(|digest| {

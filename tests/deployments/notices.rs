@@ -8,7 +8,8 @@ use crate::mould::digest;
 use crate::receivers::Http;
 use crate::receivers::Reply::{Cut, Say};
 
-const ALL: &str = "on = [\"deploy-started\", \"deploy-succeeded\", \"deploy-failed\", \"rolled-back\"]";
+const ALL: &str =
+    "on = [\"deploy-started\", \"deploy-succeeded\", \"deploy-failed\", \"rolled-back\"]";
 
 /// One whose deployments are told to a receiver.
 fn bed(http: &Http, keys: &str) -> Bed {
@@ -23,7 +24,11 @@ fn bed(http: &Http, keys: &str) -> Bed {
 
 /// The names of what arrived, and the documents.
 fn told(http: &Http) -> (Vec<String>, Vec<Value>) {
-    let documents: Vec<Value> = http.requests().iter().map(|request| request.json()).collect();
+    let documents: Vec<Value> = http
+        .requests()
+        .iter()
+        .map(|request| request.json())
+        .collect();
     let name = |document: &Value| document["event"].as_str().unwrap_or_default().to_owned();
     (documents.iter().map(name).collect(), documents)
 }
@@ -35,13 +40,24 @@ fn the_events_of_a_deployment() {
         .ecs(|ecs| ecs.behave(|run| !run.command.is_empty(), Behavior::exits(0)));
     let ran = bed.forge(&["deploy", "--json"]);
     let all = ran.code(0).events();
-    let names: Vec<&str> = all.iter().filter_map(|event| event["event"].as_str()).collect();
+    let names: Vec<&str> = all
+        .iter()
+        .filter_map(|event| event["event"].as_str())
+        .collect();
     let position = |name: &str| names.iter().position(|one| *one == name).expect(name);
-    let order = ["deploy-planned", "deploy-started", "deploy-progress", "deploy-finished"];
+    let order = [
+        "deploy-planned",
+        "deploy-started",
+        "deploy-progress",
+        "deploy-finished",
+    ];
     assert!(order.map(position).is_sorted(), "{names:?}");
     for name in order {
         for event in events(&all, name) {
-            assert_eq!((&event["target"], &event["environment"]), (&json!("deploy"), &json!("production")));
+            assert_eq!(
+                (&event["target"], &event["environment"]),
+                (&json!("deploy"), &json!("production"))
+            );
         }
     }
     let planned = events(&all, "deploy-planned")[0];
@@ -55,18 +71,33 @@ fn the_events_of_a_deployment() {
         .collect();
     assert_eq!(
         steps,
-        ["registered", "before-started", "before-done", "updating", "completed", "smoke-passed"]
+        [
+            "registered",
+            "before-started",
+            "before-done",
+            "updating",
+            "completed",
+            "smoke-passed"
+        ]
     );
     let finished = events(&all, "deploy-finished")[0];
     assert_eq!(
-        (&finished["result"], &finished["exit-code"], &finished["now"]),
+        (
+            &finished["result"],
+            &finished["exit-code"],
+            &finished["now"]
+        ),
         (
             &json!("done"),
             &json!(0),
             &json!([{"service": "app", "revision": "app:2", "running": 2, "desired": 2}])
         )
     );
-    assert!(ran.stderr.is_empty() || !ran.stderr.contains("warning"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.is_empty() || !ran.stderr.contains("warning"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -82,17 +113,32 @@ fn the_events_of_a_failure() {
         .find(|event| event["step"] == "crashed")
         .expect("a crash");
     assert_eq!(
-        (&crashed["exit-code"], &crashed["container"], &crashed["log"]),
+        (
+            &crashed["exit-code"],
+            &crashed["container"],
+            &crashed["log"]
+        ),
         (&json!(3), &json!("app"), &json!(["no database"]))
     );
     let finished = events(&all, "deploy-finished")[0];
     assert_eq!(
-        (&finished["result"], &finished["after"], &finished["exit-code"]),
+        (
+            &finished["result"],
+            &finished["after"],
+            &finished["exit-code"]
+        ),
         (&json!("failed"), &json!("rolled-back"), &json!(5))
     );
-    assert!(finished["reason"].as_str().is_some_and(|why| why.contains("app exited with 3")));
+    assert!(
+        finished["reason"]
+            .as_str()
+            .is_some_and(|why| why.contains("app exited with 3"))
+    );
     let end = all.last().expect("an end");
-    assert_eq!((&end["event"], &end["exit-code"]), (&json!("run-finished"), &json!(5)));
+    assert_eq!(
+        (&end["event"], &end["exit-code"]),
+        (&json!("run-finished"), &json!(5))
+    );
 }
 
 #[test]
@@ -134,8 +180,16 @@ fn a_failure_is_told_once_with_its_reason() {
     assert_eq!(names, ["deploy-failed", "deploy-started", "rolled-back"]);
     let failed = documents.iter().find(|one| one["event"] == "deploy-failed");
     let failed = &failed.expect("told")["deployment"];
-    assert!(failed["reason"].as_str().is_some_and(|why| why.contains("app exited with 3")));
-    assert!(failed["log"].as_str().is_some_and(|log| log.contains("no database")));
+    assert!(
+        failed["reason"]
+            .as_str()
+            .is_some_and(|why| why.contains("app exited with 3"))
+    );
+    assert!(
+        failed["log"]
+            .as_str()
+            .is_some_and(|log| log.contains("no database"))
+    );
 }
 
 #[test]
@@ -148,7 +202,17 @@ fn what_is_refused_is_told_to_nobody() {
 
 #[test]
 fn a_notifier_that_fails_changes_nothing() {
-    let http = Http::new(&[Cut, Cut, Cut, Say(500, "", "no"), Say(500, "", "no"), Say(500, "", "no"), Cut, Cut, Cut]);
+    let http = Http::new(&[
+        Cut,
+        Cut,
+        Cut,
+        Say(500, "", "no"),
+        Say(500, "", "no"),
+        Say(500, "", "no"),
+        Cut,
+        Cut,
+        Cut,
+    ]);
     let bed = bed(&http, "");
     let ran = bed.forge(&["deploy", "--json"]);
     ran.code(0).says("ops");

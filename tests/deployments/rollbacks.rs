@@ -51,10 +51,15 @@ fn twice_goes_further_back_and_never_in_a_circle() {
             .code(0)
             .says(&format!("goes back to {revision}"))
             .says(&format!("app runs {revision} (2 of 2)"));
-        assert_eq!((bed.primary("app"), runs(&bed)), (revision.into(), digest(text)));
+        assert_eq!(
+            (bed.primary("app"), runs(&bed)),
+            (revision.into(), digest(text))
+        );
         bed.settle("app");
     }
-    bed.forge(&BACK).code(1).says("nothing that app could go back to");
+    bed.forge(&BACK)
+        .code(1)
+        .says("nothing that app could go back to");
     assert_eq!((&*bed.primary("app"), bed.updates()), ("app:1", 2));
     // Forward again is a deployment.
     bed.forge(&["deploy"]).code(0);
@@ -90,7 +95,11 @@ fn files(bed: &Bed) -> Vec<String> {
                 left.push(entry.path());
             } else {
                 let time = meta.modified().expect("a time");
-                found.push(format!("{} {} {time:?}", entry.path().display(), meta.len()));
+                found.push(format!(
+                    "{} {} {time:?}",
+                    entry.path().display(),
+                    meta.len()
+                ));
             }
         }
     }
@@ -239,7 +248,10 @@ fn a_tag_that_has_moved_brings_back_what_ran() {
     bed.forge(&BACK)
         .code(0)
         .says("as a copy that pins its image");
-    assert_eq!((runs(&bed), bed.pinned("app")), (digest("zero"), bed.image("zero")));
+    assert_eq!(
+        (runs(&bed), bed.pinned("app")),
+        (digest("zero"), bed.image("zero"))
+    );
     assert_eq!(bed.tag("app:3", "forge:copy-of").as_deref(), Some("app:1"));
 }
 
@@ -296,6 +308,9 @@ fn programs_read_the_same() {
     assert_eq!(planned[0]["services"][0]["running"]["commit"], bed.head());
     assert_eq!(events(&all, "deploy-started").len(), 1);
     let finished = events(&all, "deploy-finished");
-    assert_eq!((finished.len(), &finished[0]["result"]), (1, &"done".into()));
+    assert_eq!(
+        (finished.len(), &finished[0]["result"]),
+        (1, &"done".into())
+    );
     assert_eq!(finished[0]["now"][0]["revision"], "app:1");
 }

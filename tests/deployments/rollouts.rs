@@ -50,7 +50,10 @@ fn a_deployment_pins_the_digest_and_is_one_call() {
         assert_eq!(bed.tag("app:2", key), Some(value), "{key}");
     }
     for key in ["forge:at", "forge:key"] {
-        assert!(bed.tag("app:2", key).is_some_and(|value| !value.is_empty()), "{key}");
+        assert!(
+            bed.tag("app:2", key).is_some_and(|value| !value.is_empty()),
+            "{key}"
+        );
     }
 }
 
@@ -127,7 +130,12 @@ fn what_nobody_takes_back_ends_with_the_time_and_was_told_of_at_once() {
     ran.code(6).says("didn't complete within 2.0s");
     in_order(
         &ran.stdout,
-        &["app exited with 3", "| no database", "running, ", "✗ deploy"],
+        &[
+            "app exited with 3",
+            "| no database",
+            "running, ",
+            "✗ deploy",
+        ],
     );
     assert_eq!((&*bed.primary("app"), bed.updates()), ("app:2", 1));
 }
@@ -235,7 +243,9 @@ fn a_wrong_clock_changes_nothing() {
         bed.forge(&["rollback", "production", "--yes"]).code(0);
         assert_eq!(bed.primary("app"), "app:2");
         bed.forge(&["status"]).code(0).says("app:2");
-        bed.forge(&["history", "production"]).code(0).says("rolled back");
+        bed.forge(&["history", "production"])
+            .code(0)
+            .says("rolled back");
     }
 }
 

@@ -34,31 +34,48 @@ fn tokens_are_nowhere_to_be_seen() {
     // The check sees what any child of forge's would, and every command line on the machine.
     let look = "env > environment; cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\\\000' ' ' > lines || true";
     let bed = Bed::new(&format!("smoke = [{{ run = \"{look}\" }}]"));
-    let printed: Vec<String> = [&["-v", "deploy"] as &[&str], &["-v", "rollback", "production", "--yes"], &["-v", "--json", "deploy"]]
-        .iter()
-        .map(|args| {
-            let ran = bed.forge(args);
-            ran.code(0);
-            bed.settle("app");
-            ran.stdout + &ran.stderr
-        })
-        .collect();
-    let mut secrets: Vec<String> = bed.aws.world(|world| world.tokens.keys().cloned().collect());
+    let printed: Vec<String> = [
+        &["-v", "deploy"] as &[&str],
+        &["-v", "rollback", "production", "--yes"],
+        &["-v", "--json", "deploy"],
+    ]
+    .iter()
+    .map(|args| {
+        let ran = bed.forge(args);
+        ran.code(0);
+        bed.settle("app");
+        ran.stdout + &ran.stderr
+    })
+    .collect();
+    let mut secrets: Vec<String> = bed
+        .aws
+        .world(|world| world.tokens.keys().cloned().collect());
     assert!(!secrets.is_empty(), "it got a token");
     let encoded: Vec<String> = secrets
         .iter()
         .map(|token| STANDARD.encode(format!("AWS:{token}")))
         .collect();
     secrets.extend(encoded);
-    let key = bed.env.iter().find(|(name, _)| name == "AWS_SECRET_ACCESS_KEY");
+    let key = bed
+        .env
+        .iter()
+        .find(|(name, _)| name == "AWS_SECRET_ACCESS_KEY");
     secrets.push(key.expect("a key").1.clone());
     for text in &printed {
-        assert!(!secrets.iter().any(|secret| text.contains(secret.as_str())), "{text}");
+        assert!(
+            !secrets.iter().any(|secret| text.contains(secret.as_str())),
+            "{text}"
+        );
     }
-    assert!(bed.ws.read("lines").contains("forge"), "the command lines were seen");
+    assert!(
+        bed.ws.read("lines").contains("forge"),
+        "the command lines were seen"
+    );
     assert!(bed.ws.read("environment").contains("PATH="));
     assert_eq!(holders(&bed.ws.path(""), &secrets), [""; 0]);
     assert_eq!(holders(bed.ws.home(), &secrets), [""; 0]);
-    let kept = bed.aws.ecs(|ecs| format!("{:?} {:?}", ecs.families, ecs.tags));
+    let kept = bed
+        .aws
+        .ecs(|ecs| format!("{:?} {:?}", ecs.families, ecs.tags));
     assert!(!secrets.iter().any(|secret| kept.contains(secret.as_str())));
 }

@@ -55,7 +55,10 @@ fn a_rollback_takes_all_services_back() {
     bed.deploy("one");
     bed.settle("worker");
     bed.forge(&["rollback", "production", "--yes"]).code(0);
-    assert_eq!((&*bed.primary("api"), &*bed.primary("worker")), ("api:1", "worker:1"));
+    assert_eq!(
+        (&*bed.primary("api"), &*bed.primary("worker")),
+        ("api:1", "worker:1")
+    );
 }
 
 /// How many tasks the service is to have.
@@ -78,7 +81,10 @@ fn the_number_of_tasks_goes_along_and_comes_back() {
     bed.forge(&["deploy"]).code(0);
     assert_eq!(bed.updates(), 0);
     // Without the key it is nobody's business how many there are.
-    let text = bed.ws.read("Pipeline.toml").replace("desired-count = 3\n", "");
+    let text = bed
+        .ws
+        .read("Pipeline.toml")
+        .replace("desired-count = 3\n", "");
     bed.ws.write("Pipeline.toml", &text);
     bed.deploy("two");
     assert_eq!(desired(&bed), 3);
@@ -89,11 +95,20 @@ fn commands(bed: &Bed) -> Vec<String> {
     let calls = bed.aws.calls_of("ecs:RunTask").into_iter();
     let command = |input: &serde_json::Value| {
         let command = input["overrides"]["containerOverrides"][0]["command"].as_array();
-        let words = command.into_iter().flatten().filter_map(|word| word.as_str());
+        let words = command
+            .into_iter()
+            .flatten()
+            .filter_map(|word| word.as_str());
         words.collect::<Vec<_>>().join(" ")
     };
     calls
-        .map(|call| format!("{} in {}", command(&call.input), last(&call.input["taskDefinition"])))
+        .map(|call| {
+            format!(
+                "{} in {}",
+                command(&call.input),
+                last(&call.input["taskDefinition"])
+            )
+        })
         .collect()
 }
 
@@ -107,7 +122,9 @@ fn one_off_tasks_run_first_with_the_new_revision() {
     let bed = Bed::new("before = [\"./migrate\", \"./warm up\"]");
     bed.aws
         .ecs(|ecs| ecs.behave(|run| !run.command.is_empty(), Behavior::exits(0)));
-    bed.forge(&["deploy"]).code(0).says("before: `./warm up` is done");
+    bed.forge(&["deploy"])
+        .code(0)
+        .says("before: `./warm up` is done");
     assert_eq!(
         commands(&bed),
         ["sh -c ./migrate in app:2", "sh -c ./warm up in app:2"]
@@ -190,7 +207,9 @@ fn who_wants_no_way_back_gets_none() {
 
 #[test]
 fn a_definition_of_ones_own_is_rendered() {
-    let bed = Bed::new("task-definition = \"ecs.json\"\ncontainer = \"app\"\nenv = { MODE = \"${environment.name}\" }");
+    let bed = Bed::new(
+        "task-definition = \"ecs.json\"\ncontainer = \"app\"\nenv = { MODE = \"${environment.name}\" }",
+    );
     let definition = json!({
         "family": "app", "networkMode": "awsvpc", "requiresCompatibilities": ["FARGATE"],
         "cpu": "512", "memory": "1024", "executionRoleArn": "arn:aws:iam::123456789012:role/execution",
@@ -204,21 +223,43 @@ fn a_definition_of_ones_own_is_rendered() {
     });
     bed.ws.write("ecs.json", &definition.to_string());
     let text = bed.ws.read("Pipeline.toml");
-    let text = text.replace("name = \"app\"\n", "name = \"app\"\nvars = { place = \"here\" }\n");
+    let text = text.replace(
+        "name = \"app\"\n",
+        "name = \"app\"\nvars = { place = \"here\" }\n",
+    );
     bed.ws.write("Pipeline.toml", &text);
-    bed.ws.write("Pipeline.toml", &text.replace("environment.name", "environment.cluster"));
+    bed.ws.write(
+        "Pipeline.toml",
+        &text.replace("environment.name", "environment.cluster"),
+    );
     bed.forge(&["deploy", "-n"]).code(0).says("cpu: 256 → 512");
     bed.forge(&["deploy"]).code(0);
-    let container = bed.aws.ecs(|ecs| ecs.families["app"][1].containers()[0].clone());
+    let container = bed
+        .aws
+        .ecs(|ecs| ecs.families["app"][1].containers()[0].clone());
     assert_eq!(container["image"], bed.image("one"));
     let environment = container["environment"].as_array().expect("a list");
     let value = |name: &str| {
         let found = environment.iter().find(|pair| pair["name"] == name);
-        found.expect(name)["value"].as_str().expect("text").to_owned()
+        found.expect(name)["value"]
+            .as_str()
+            .expect("text")
+            .to_owned()
     };
     let all = ["COMMIT", "WHERE", "PRICE", "MODE"].map(value);
-    assert_eq!(all, [bed.head(), "here".into(), "${5}".into(), "production".into()]);
-    bed.ws.write("ecs.json", &definition.to_string().replace("var.place", "var.plaice"));
+    assert_eq!(
+        all,
+        [
+            bed.head(),
+            "here".into(),
+            "${5}".into(),
+            "production".into()
+        ]
+    );
+    bed.ws.write(
+        "ecs.json",
+        &definition.to_string().replace("var.place", "var.plaice"),
+    );
     bed.aws.forget_calls();
     bed.forge(&["deploy"]).says("ecs.json").says("var.plaice");
     assert_eq!(bed.updates(), 0);
@@ -245,7 +286,9 @@ fn staging_and_production_get_the_same_digest() {
     // What its tag says now is somebody else's.
     let head = bed.head();
     bed.aws.ecr(|ecr| {
-        let repository = ecr.repository(crate::mould::REPOSITORY).expect("it is there");
+        let repository = ecr
+            .repository(crate::mould::REPOSITORY)
+            .expect("it is there");
         for image in repository.images.values_mut() {
             image.tags.remove(&head);
             if image.digest == digest("three") {
@@ -256,6 +299,10 @@ fn staging_and_production_get_the_same_digest() {
     bed.forge(&["deploy"]).code(0);
     assert_eq!(bed.pinned("web"), bed.image("one"));
     assert_eq!(bed.pinned("app"), bed.image("one"));
-    assert_eq!(bed.aws.calls_of("registry:PUT*").len(), 0, "nothing is built for it");
+    assert_eq!(
+        bed.aws.calls_of("registry:PUT*").len(),
+        0,
+        "nothing is built for it"
+    );
     assert!(bed.ws.read("Pipeline.toml").contains(IMAGE));
 }

@@ -1,7 +1,7 @@
 //! Ctrl-C and its like, in each phase: it ends at once, never as a success, and says what goes on without it.
 
-use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use libc::{SIGHUP, SIGINT, SIGTERM};
@@ -49,7 +49,9 @@ fn interrupted_after(bed: &Bed, text: &str, signal: i32) -> Ran {
 fn while_it_plans() {
     for call in ["ecs:DescribeServices", "logs:DescribeLogGroups"] {
         let bed = Bed::new("");
-        interrupted_at(&bed, call, SIGINT).code(130).says_not("✓ deploy");
+        interrupted_at(&bed, call, SIGINT)
+            .code(130)
+            .says_not("✓ deploy");
         assert_eq!(bed.aws.calls_of("ecs:RegisterTaskDefinition").len(), 0);
     }
 }
@@ -131,7 +133,10 @@ fn what_it_says_is_true() {
 #[test]
 fn while_it_is_checked() {
     // One that doesn't care for signals is ended all the same.
-    for line in ["echo > checks; sleep 60", "trap '' INT TERM; echo > checks; sleep 60"] {
+    for line in [
+        "echo > checks; sleep 60",
+        "trap '' INT TERM; echo > checks; sleep 60",
+    ] {
         let bed = Bed::new(&format!("smoke = [{{ run = \"{line}\" }}]"));
         let running = bed.start(&["deploy"]);
         bed.ws.wait_for("checks");
@@ -191,7 +196,10 @@ fn between_two_services() {
     wait_for(&running, "worker: 0 of 2 running");
     running.signal(SIGINT);
     running.wait().code(130).says("of worker goes on");
-    assert_eq!((&*bed.primary("api"), &*bed.primary("worker")), ("api:2", "worker:2"));
+    assert_eq!(
+        (&*bed.primary("api"), &*bed.primary("worker")),
+        ("api:2", "worker:2")
+    );
 }
 
 #[test]
@@ -230,5 +238,8 @@ fn programs_are_told_too() {
     assert_eq!(finished[0]["exit-code"], 130);
     assert_eq!(ran.end_of("deploy")["outcome"], "cancelled");
     let end = all.last().expect("an end");
-    assert_eq!((&end["ok"], &end["exit-code"]), (&false.into(), &130.into()));
+    assert_eq!(
+        (&end["ok"], &end["exit-code"]),
+        (&false.into(), &130.into())
+    );
 }

@@ -38,6 +38,7 @@ fn check(url: String, status: u16, within: u64, cancelled: bool) -> (Smoke, Vec<
         cancelled: &|| cancelled,
         shell: &|_| Err("nobody asks for a shell".into()),
         image: &|_| Found::Gone,
+        login: &|_| None,
         commits: &|_, _| Vec::new(),
         pace: Pace(Duration::from_millis(5)),
     };

@@ -57,14 +57,19 @@ pub fn deploy(script: &Script, scenario: Value) -> Run {
 }
 
 /// `action` is `deploy`, `plan`, `rollback`, `status`, `history`, `logs` or `cancel`.
-pub fn run(script: &Script, action: &str, mut scenario: Value) -> Run {
+pub fn run(script: &Script, action: &str, scenario: Value) -> Run {
+    run_at(&script.url(), action, scenario)
+}
+
+/// The same, against whatever answers at a URL.
+pub fn run_at(url: &str, action: &str, mut scenario: Value) -> Run {
     scenario["action"] = json!(action);
     let home = tempfile::tempdir().expect("a directory");
     let output = Command::new(std::env::current_exe().expect("this test"))
         .args(["--exact", "driver::child", "--ignored", "--nocapture"])
         .env_clear()
         .env("HOME", home.path())
-        .env("AWS_ENDPOINT_URL", script.url())
+        .env("AWS_ENDPOINT_URL", url)
         .env("AWS_ACCESS_KEY_ID", "KEY")
         .env("AWS_SECRET_ACCESS_KEY", "hidden")
         .env("AWS_REGION", "us-east-1")
@@ -133,6 +138,7 @@ fn act(scenario: &Value) -> Result<Option<Outcome>, DeployError> {
         cancelled: &|| cancelled.get(),
         shell: &shell,
         image: &gone,
+        login: &|_| None,
         commits: &|old, new| vec![format!("{old}..{new}")],
         pace: Pace(Duration::from_millis(5)),
     };
@@ -198,6 +204,7 @@ fn deploy_or_plan(
             .for_each(|commit| println!("{commit}"));
     }
     if action == "plan" {
+        plan.notes.iter().for_each(|note| println!("{note:?}"));
         println!("{plan:#?}");
         return Ok(None);
     }

@@ -7,5 +7,7 @@ mod deploying;
 mod driver;
 mod failing;
 mod going_back;
+mod local;
 mod looking;
+mod moto;
 mod script;

@@ -1,6 +1,7 @@
 //! A workspace whose image has a repository of its own, and what the engine and the registry have of it.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -133,6 +134,11 @@ impl Bed {
         let end = ran.end_of("image");
         let outcome = end["outcome"].as_str().expect("an outcome").to_owned();
         (outcome, end)
+    }
+
+    /// Where its login is.
+    pub fn config(&self) -> &Path {
+        self.config.path()
     }
 
     /// The repository with its registry.

@@ -7,6 +7,8 @@ mod aws;
 mod run;
 
 mod bed;
+mod company;
 mod ecr;
 mod engine;
+mod pulled;
 mod registry;

@@ -235,7 +235,7 @@ fn a_host_is_a_host_alone() {
 #[ignore = "another test runs it"]
 fn child() {
     let reference = env::var("REFERENCE").unwrap().parse().unwrap();
-    match digest_of(&reference) {
+    match digest_of(&reference, None) {
         Ok(digest) => println!("\nanswer {digest:?}"),
         Err(error) => println!("\nanswer {:?}", error.kind),
     }

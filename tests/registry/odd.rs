@@ -1,6 +1,8 @@
 //! Registries behind servers of tokens, and registries that answer as none should.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -251,4 +253,43 @@ fn an_immutable_tag_names_both_images() {
         Digest::of(old.as_bytes())
     );
     assert_eq!(error.message, expected);
+}
+
+#[test]
+fn a_certificate_that_nobody_knows_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let openssl = |args: &[&str]| {
+        let mut command = Command::new("openssl");
+        command.args(args).current_dir(dir.path());
+        command.stdin(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    let request =
+        "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout key -out cert";
+    let words: Vec<_> = request.split(' ').collect();
+    assert!(openssl(&words).status().unwrap().success());
+    let serve = [
+        "s_server",
+        "-www",
+        "-accept",
+        "127.0.0.1:0",
+        "-cert",
+        "cert",
+        "-key",
+        "key",
+    ];
+    let mut server = openssl(&serve).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(server.stdout.take().unwrap()).lines();
+    let host = said.find_map(|line| Some(line.ok()?.strip_prefix("ACCEPT ")?.to_owned()));
+    let error = as_ann(&host.unwrap(), digests).unwrap_err();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert_eq!(error.kind, Kind::Unreachable);
+    assert!(
+        error
+            .message
+            .contains("certificate that this machine doesn't trust"),
+        "{error}"
+    );
+    assert!(error.help.unwrap().contains("SSL_CERT_FILE"));
 }

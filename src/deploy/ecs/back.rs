@@ -4,7 +4,7 @@ use super::past::{self, Known};
 use super::rollout::{Ended, Rollout, now, rollout, unknown};
 use super::undo::pinned_copy;
 use super::{Ecs, prepare};
-use crate::deploy::choice::{self, Back, Choice, Step};
+use crate::deploy::choice::{self, Choice, Step};
 use crate::deploy::diff::diff;
 use crate::deploy::error::DeployError;
 use crate::deploy::gates;
@@ -13,11 +13,11 @@ use crate::deploy::plan::Running;
 use crate::deploy::progress::Progress;
 use crate::deploy::provider::{BackPlan, BackService, Wanted};
 use crate::deploy::request::Caller;
-use crate::deploy::seen::Revision;
 use crate::deploy::smoke::{self, Smoke};
 use crate::deploy::spec::Spec;
 use crate::deploy::state::State;
 use crate::deploy::tags;
+use crate::deploy::way_back::{Asked, nothing};
 use crate::pipeline::model::OnFailure;
 
 /// See [`crate::deploy::provider::Provider::plan_rollback`].
@@ -96,85 +96,21 @@ fn choose(
     known: &mut Known,
     caller: &Caller<'_>,
 ) -> Result<(Step, Vec<String>), DeployError> {
-    let revision = match wanted {
-        Wanted::Steps(_) => None,
-        Wanted::To(text) => Some(revision(text, &running.revision.family)?),
-    };
-    let back = match (&revision, wanted) {
-        (Some(revision), _) => Back::To(revision),
-        (None, Wanted::Steps(steps)) => Back::Steps(*steps),
-        (None, Wanted::To(_)) => Back::Steps(1),
-    };
+    let asked = Asked::read(wanted, &running.revision.family)?;
     let remembered = ecs.completed(name, container, known, caller)?;
     let decide = |completed: &[Step], known: &mut Known| {
         let mut fit = |step: &Step| known.fit(ecs, step, container, caller);
-        match back {
-            // A named revision needn't lie on the way.
-            Back::To(_) => choice::choose(completed, running, back, &mut fit),
-            Back::Steps(_) => {
-                let behind = choice::behind(completed, running);
-                choice::choose(&behind, running, back, &mut fit)
-            }
-        }
+        asked.decide(completed, running, &mut fit)
     };
     let mut chosen = decide(&remembered, known);
     if matches!(chosen, Choice::Nothing { .. } | Choice::NotDeployed) {
-        let tagged = ecs.tagged(&running.revision.family, container, known, caller)?;
+        let tagged = ecs.tagged(name, &running.revision.family, container, known, caller)?;
         chosen = decide(&choice::with_older(tagged, remembered), known);
     }
     if caller.is_cancelled() {
         return Err(DeployError::interrupted());
     }
-    let told = |skipped: Vec<(Revision, choice::Unfit)>| -> Vec<String> {
-        let lines = skipped.into_iter();
-        lines
-            .map(|(revision, unfit)| format!("{revision} {}", unfit.why()))
-            .collect()
-    };
-    let asked = revision
-        .as_ref()
-        .map(ToString::to_string)
-        .unwrap_or_default();
-    match chosen {
-        Choice::Go { step, skipped } => Ok((step, told(skipped))),
-        Choice::Nothing { skipped } => Err(nothing(name, &told(skipped))),
-        Choice::NotDeployed => Err(DeployError::wrong(
-            format!("{asked} never completed in {name}"),
-            "see what did: forge history",
-        )),
-        Choice::Running => Err(DeployError::wrong(
-            format!("{name} runs {asked} already"),
-            "",
-        )),
-        Choice::Unfit(unfit) => Err(DeployError::wrong(
-            format!("{asked} {}", unfit.why()),
-            "see what else there is: forge history",
-        )),
-    }
-}
-
-fn revision(text: &str, family: &str) -> Result<Revision, DeployError> {
-    let number = text.parse().ok().map(|number| Revision {
-        family: family.to_owned(),
-        number,
-    });
-    number.or_else(|| text.parse().ok()).ok_or_else(|| {
-        DeployError::wrong(
-            format!("`{text}` isn't a revision"),
-            format!("for example: --to {family}:12, or --to 12"),
-        )
-    })
-}
-
-fn nothing(name: &str, skipped: &[String]) -> DeployError {
-    let help = match skipped {
-        [] => "no earlier deployment of another image has completed there".to_owned(),
-        skipped => skipped.join("; "),
-    };
-    DeployError::wrong(
-        format!("there is nothing that {name} could go back to"),
-        help,
-    )
+    asked.settle(chosen, name)
 }
 
 /// See [`crate::deploy::provider::Provider::rollback`].
@@ -242,7 +178,7 @@ fn back(
     let ended = rollout(ecs, &again, caller)?;
     if ended == Ended::Completed {
         if service.copy {
-            ecs.tag(&registered.arn, tags::COMPLETED, tags::YES, caller);
+            ecs.tag(&registered.arn, tags::COMPLETED, &ecs.mark(name), caller);
         }
         caller.tell(Progress::RolledBack {
             service: name.clone(),

@@ -2,6 +2,8 @@
 //! back where something fails. Several services go out in the order in which they are written, and all
 //! of them go back when one fails.
 
+use std::collections::BTreeMap;
+
 use super::Ecs;
 use super::before::{Before, OneOff};
 use super::definitions::Registered;
@@ -39,12 +41,7 @@ pub fn deploy(
     if plan.is_fresh() {
         return Ok(end(Ending::Fresh));
     }
-    if let Some(gate) = plan.refusal(approval) {
-        return Err(DeployError::refused(
-            format!("{}: {}", gate.name.text(), gate.why),
-            gate.help,
-        ));
-    }
+    plan.admit(approval)?;
     let work = Work { ecs, request };
     let result = work.run(plan, caller)?;
     Ok(end(result))
@@ -238,9 +235,13 @@ impl Work<'_> {
                 return Ending::Interrupted { goes_on };
             }
         }
+        let mut marks: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for part in parts {
-            let arn = &part.registered.arn;
-            self.ecs.tag(arn, tags::COMPLETED, tags::YES, caller);
+            let mark = self.ecs.mark(&part.plan.service);
+            marks.entry(&part.registered.arn).or_default().push(mark);
+        }
+        for (arn, marks) in marks {
+            self.ecs.tag(arn, tags::COMPLETED, &marks.join(" "), caller);
         }
         Ending::Done
     }

@@ -18,6 +18,7 @@ mod convert;
 mod definitions;
 mod deploy;
 mod follow;
+mod kept;
 mod logs;
 mod past;
 mod prepare;
@@ -114,10 +115,20 @@ impl Ecs {
         let mut view = convert::service(service);
         let going = |one: &DeploymentView| one.rollout == Rollout::InProgress;
         if view.deployments.iter().any(going) && self.may_read_records() {
-            let records = self.list_records(&view.name, RECENT, caller);
-            view.settle(&records.map_err(error)?);
+            // Without them it only seems to go on for longer.
+            match self.list_records(&view.name, RECENT, caller) {
+                Ok(records) => view.settle(&records),
+                Err(failed) if failed.kind == AwsErrorKind::Cancelled => return Err(error(failed)),
+                Err(_) => {}
+            }
         }
         Ok(view)
+    }
+
+    /// What a revision's tag says of a service in which it completed.
+    fn mark(&self, service: &str) -> String {
+        let cluster = convert::last_part(&self.cluster);
+        format!("{cluster}/{}", convert::last_part(service))
     }
 
     fn may_read_records(&self) -> bool {

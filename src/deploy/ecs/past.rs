@@ -192,21 +192,25 @@ impl Ecs {
         Ok(steps)
     }
 
-    /// Revisions of a family whose tags say that their deployment completed, oldest first.
+    /// Revisions of a family whose tags say that a deployment of them to this service completed, oldest first.
     pub(super) fn tagged(
         &self,
+        service: &str,
         family: &str,
         container: Option<&str>,
         known: &mut Known,
         caller: &Caller<'_>,
     ) -> Result<Vec<Step>, DeployError> {
         let arns = self.revisions(family, TAGGED, caller)?;
+        let mark = self.mark(service);
         let mut steps = Vec::new();
         for arn in arns.iter().rev() {
             let Some(registered) = known.get(self, arn, caller) else {
                 continue;
             };
-            if registered.definition.tags.get(tags::COMPLETED).is_some() {
+            let marks = registered.definition.tags.get(tags::COMPLETED);
+            let mut marks = marks.unwrap_or_default().split(' ');
+            if marks.any(|one| one == mark) {
                 steps.push(Step {
                     revision: registered.revision.clone(),
                     copy_of: copy_of(registered),

@@ -3,16 +3,15 @@
 use aws_sdk_ecs::types::{DeploymentControllerType, Service};
 
 use super::past::{self, Known};
-use super::{Ecs, logs, update};
+use super::{Ecs, kept, logs, update};
 use crate::aws::AwsErrorKind;
 use crate::deploy::choice::{self, Back, Choice, Step};
 use crate::deploy::diff::diff;
-use crate::deploy::error::DeployError;
+use crate::deploy::error::{DeployError, Kind};
 use crate::deploy::gates::{self, Gate};
 use crate::deploy::plan::{Note, Plan, Running, ServicePlan};
 use crate::deploy::request::{Caller, Found, Request};
 use crate::deploy::seen::{Rollout, ServiceView};
-use crate::deploy::tags::{self, Tags};
 use crate::deploy::taskdef::Definition;
 
 /// See [`crate::deploy::provider::Provider::plan`].
@@ -20,13 +19,7 @@ pub fn plan(ecs: &Ecs, request: &Request, caller: &mut Caller<'_>) -> Result<Pla
     let account = ecs.aws.identity().map_err(super::error)?.account;
     let spec = &request.spec;
     let mut gates = vec![right_account(spec.account.as_deref(), &account)?];
-    gates.push(gates::branch(&spec.branch, request.branch.as_deref()));
-    gates.push(gates::freeze(
-        &spec.freeze,
-        spec.timezone.as_deref(),
-        request.now,
-        request.hotfix.as_deref(),
-    ));
+    gates.extend(request.gates());
     let mut notes = Vec::new();
     let mut services = Vec::new();
     for name in &spec.services {
@@ -147,6 +140,7 @@ fn new_definition(
     let spec = &request.spec;
     let mut definition = request.definition.as_ref().unwrap_or(current).clone();
     let container = definition.choose(spec.container.as_deref(), &request.image.repository)?;
+<<<<<<< HEAD
     definition.pin(&container, &request.image);
     definition.overlay(&container, &spec.overlay);
     definition.check()?;
@@ -169,6 +163,9 @@ fn new_definition(
     for pair in ours {
         set(&mut definition.tags, pair);
     }
+=======
+    request.put_into(&mut definition, &container)?;
+>>>>>>> main
     Ok((container, definition))
 }
 
@@ -178,10 +175,17 @@ fn last_good(
     service: &str,
     running: &Running,
     named: Option<&str>,
-    caller: &Caller<'_>,
+    caller: &mut Caller<'_>,
 ) -> Result<Option<Step>, DeployError> {
     let mut known = Known::default();
-    let completed = ecs.completed(service, named, &mut known, caller)?;
+    let completed = match ecs.completed(service, named, &mut known, caller) {
+        Ok(completed) => completed,
+        Err(error) if error.kind == Kind::Interrupted => return Err(error),
+        Err(error) => {
+            caller.warn(format!("what completed before can't be read: {error}"));
+            return Ok(None);
+        }
+    };
     let running = Step {
         revision: running.revision.clone(),
         copy_of: None,
@@ -235,28 +239,7 @@ fn look(
     for name in service.definition.container_names() {
         log_group(ecs, &service.definition, name, notes, caller)?;
     }
-    let has = |key: &str| service.definition.fields().contains_key(key);
-    if has("executionRoleArn") || has("taskRoleArn") {
-        notes.push(Note::NotChecked(
-            "the roles: only ECS can take them on".into(),
-        ));
-    }
-    let secrets = |name: &str| {
-        let container = service.definition.container(name);
-        let list = container.and_then(|one| one.get("secrets")?.as_array());
-        list.is_some_and(|list| !list.is_empty())
-    };
-    if service
-        .definition
-        .container_names()
-        .into_iter()
-        .any(secrets)
-    {
-        notes.push(Note::NotChecked(
-            "the secrets: only the execution role may read them".into(),
-        ));
-    }
-    Ok(())
+    kept::look(ecs, &service.definition, notes)
 }
 
 /// A group that is missing keeps every task from starting.

@@ -60,15 +60,7 @@ pub fn unchanged(
         return Err(DeployError::refused(gate.why, gate.help));
     }
     let primary = view.primary().map(|one| one.id.as_str());
-    if primary != Some(from) {
-        return Err(DeployError::refused(
-            format!(
-                "somebody else deployed to {name} meanwhile: {}",
-                primary.unwrap_or("nothing is left there")
-            ),
-            "look at the plan again (-n)",
-        ));
-    }
+    gates::unchanged(name, from, primary.unwrap_or_default())?;
     Ok((service, view))
 }
 

@@ -58,6 +58,12 @@ impl BuildError {
     /// What the engine said, and the step it was about.
     pub(super) fn said(error: EngineError, failed: Option<(FailedStep, Option<usize>)>) -> Self {
         let mut said = Self::from(error);
+        said.message = essence(&said.message).to_owned();
+        if UNAVAILABLE.iter().any(|words| said.message.contains(words)) {
+            let help = "a base image can't be had: is its name right, is it there for this platform, and does its \
+                        registry answer?";
+            said.help.get_or_insert_with(|| help.to_owned());
+        }
         let named = parse_error_line(&said.message);
         let (step, line) = failed.unzip();
         said.line = named.or(line.flatten());
@@ -72,6 +78,29 @@ impl BuildError {
     pub fn is_cancelled(&self) -> bool {
         self.cancelled
     }
+}
+
+/// What BuildKit says when it can't get a base image.
+const UNAVAILABLE: &[&str] = &[
+    "failed to do request",
+    "failed to resolve source metadata",
+    "pull access denied",
+    "no match for platform",
+];
+
+/// Without the layers of BuildKit that a message came through.
+fn essence(message: &str) -> &str {
+    const LAYERS: &[&str] = &[
+        "failed to solve: ",
+        "failed to solve with frontend dockerfile.v0: ",
+        "failed to create LLB definition: ",
+        "rpc error: code = Unknown desc = ",
+    ];
+    let mut rest = message;
+    while let Some(inner) = LAYERS.iter().find_map(|layer| rest.strip_prefix(layer)) {
+        rest = inner;
+    }
+    rest
 }
 
 /// `dockerfile parse error line 3: …`
@@ -112,6 +141,14 @@ impl std::error::Error for BuildError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_said_is_the_heart_of_it() {
+        let said =
+            "failed to solve with frontend dockerfile.v0: failed to create LLB definition: x: y";
+        assert_eq!(essence(said), "x: y");
+        assert_eq!(essence("executor failed"), "executor failed");
+    }
 
     #[test]
     fn the_line_of_a_parse_error_is_read() {

@@ -52,6 +52,7 @@ impl Lent<'_> {
             cancelled: self.cancelled,
             shell: &|line| self.shell(line),
             image: &|image| self.find(image),
+            login: &|image| self.session.login_for(&image.reference()).ok().flatten(),
             commits: &|old, new| self.commits(old, new),
             pace: pace.map_or_else(Pace::default, Pace),
         };

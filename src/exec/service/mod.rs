@@ -36,7 +36,7 @@ use container::Origin;
 use ports::Ports;
 use slot::{Entered, Slot, State};
 
-use crate::docker::{Engine, EngineError};
+use crate::docker::{Credentials, Engine, EngineError};
 
 /// Where every service answers.
 pub const HOST: &str = "127.0.0.1";
@@ -70,12 +70,15 @@ pub enum ServiceEvent {
 }
 
 type Events = Box<dyn Fn(ServiceEvent) + Send + Sync>;
+/// Who to be where an image is pulled from, or in one line why that can't be told.
+type Logins = Box<dyn Fn(&str) -> Result<Option<Credentials>, String> + Send + Sync>;
 
 /// What a run asks of services. Cheap to make: nothing is started or connected to before [`Services::acquire`].
 pub struct Services {
     slots: Vec<Slot>,
     origin: Origin,
     events: Events,
+    logins: Logins,
     ports: Ports,
     engine: OnceLock<Result<Arc<Engine>, EngineError>>,
     swept: Once,
@@ -99,11 +102,22 @@ impl Services {
                 owner: owner::Owner::current(),
             },
             events: Box::new(events),
+            logins: Box::new(|_| Ok(None)),
             ports: Ports::default(),
             engine: OnceLock::new(),
             swept: Once::new(),
             closed: AtomicBool::new(false),
         }
+    }
+
+    /// Images are pulled as `login` says, of an image's name.
+    #[must_use]
+    pub fn pulled_as(
+        mut self,
+        login: impl Fn(&str) -> Result<Option<Credentials>, String> + Send + Sync + 'static,
+    ) -> Services {
+        self.logins = Box::new(login);
+        self
     }
 
     /// Where a service answers. Starts it if nobody has, and waits until it is ready; who comes while

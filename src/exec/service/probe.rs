@@ -1,12 +1,13 @@
 //! Waiting until a started service is ready, or can't become so.
 
-use std::io::{self, Read};
+use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::backend::Backend;
 use super::error::ServiceError;
+use crate::docker;
 use crate::http;
 
 /// The first pause between two probes; it doubles up to the service's `every`, so that what is ready
@@ -14,9 +15,6 @@ use crate::http;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// The longest that one probe may take.
 const ATTEMPT: Duration = Duration::from_secs(10);
-/// How long a connection must stay open for somebody to be behind it: the engine's proxy accepts for a
-/// container that doesn't listen yet, and closes as soon as it has tried to reach it.
-const SETTLE: Duration = Duration::from_millis(200);
 /// How often a pause is looked out of.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -176,20 +174,10 @@ fn http_status(url: &str, deadline: Instant) -> io::Result<u16> {
 }
 
 fn tcp_missing(port: u16, proxied: bool) -> Option<String> {
-    let nobody = || Some(format!("nobody listens on its port (127.0.0.1:{port})"));
     let address = SocketAddr::from(([127, 0, 0, 1], port));
-    let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) else {
-        return nobody();
+    let listens = match proxied {
+        true => docker::port_answers(port),
+        false => TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok(),
     };
-    if !proxied || stream.set_read_timeout(Some(SETTLE)).is_err() {
-        return None;
-    }
-    match stream.read(&mut [0]) {
-        Ok(0) => nobody(),
-        Ok(_) => None,
-        Err(error) => match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => None,
-            _ => nobody(),
-        },
-    }
+    (!listens).then(|| format!("nobody listens on its port (127.0.0.1:{port})"))
 }

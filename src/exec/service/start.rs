@@ -10,7 +10,7 @@ use super::error::{Cause, ServiceError};
 use super::local::Local;
 use super::probe::{self, Pace, Step};
 use super::{HOST, ServiceEvent, Services, ports};
-use crate::docker::{Engine, ImageInfo};
+use crate::docker::{Engine, ImageInfo, Pull};
 
 /// How often a process is started when somebody took its free port before it did.
 const ATTEMPTS: usize = 3;
@@ -61,7 +61,13 @@ fn engine_with_image(
             });
         }
     };
-    match engine.pull(image, progress, cancelled) {
+    let login = (run.logins)(image).map_err(|why| no_image(service, image, &why))?;
+    let pull = Pull {
+        reference: image,
+        platform: None,
+        credentials: login.as_ref(),
+    };
+    match engine.pull(pull, progress, cancelled) {
         Err(error) if error.is_cancelled() => Err(ServiceError::cancelled(&service.name)),
         Err(error) => Err(no_image(service, image, &error.message)),
         Ok(()) => match engine.image(image).map_err(failed)? {

@@ -28,6 +28,16 @@ pub enum RegistryErrorKind {
     Other,
 }
 
+impl RegistryErrorKind {
+    /// Whether somebody else might be let in.
+    pub fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            RegistryErrorKind::NoCredentials | RegistryErrorKind::Denied
+        )
+    }
+}
+
 impl RegistryError {
     pub(super) fn new(kind: RegistryErrorKind, message: impl Into<String>) -> RegistryError {
         let message: String = message.into();

@@ -184,13 +184,19 @@ pub fn open(settings: &model::Registry) -> Result<Box<dyn Registry>, RegistryErr
 }
 
 /// What an image's name stands for now, at whichever registry; `None` where that has no such image. A name
-/// with a digest is its own answer. Takes a few seconds at most.
-pub fn digest_of(reference: &Reference) -> Result<Option<Digest>, RegistryError> {
+/// with a digest is its own answer. Without a `login`: as the Docker configuration says. Takes a few seconds at most.
+pub fn digest_of(
+    reference: &Reference,
+    login: Option<Credentials>,
+) -> Result<Option<Digest>, RegistryError> {
     if let Some(digest) = &reference.digest {
         return Ok(Some(digest.clone()));
     }
     let host = reference.host.clone();
-    let lookup = move || DockerConfig::of_user().credentials(&host);
+    let lookup = move || match &login {
+        Some(login) => Ok(Some(login.clone())),
+        None => DockerConfig::of_user().credentials(&host),
+    };
     let client = client::Client::new(&reference.host, SHORT, Box::new(lookup));
     let tag = reference.tag.as_deref().unwrap_or("latest");
     client.digest(&reference.repository, tag)

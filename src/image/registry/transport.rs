@@ -1,16 +1,16 @@
 //! One question to a registry and its answer, with the login that the registry asks for between.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use ureq::http::Request;
 
 use super::challenge::{self, Challenge};
 use super::credentials::Credentials;
-use super::error::RegistryError;
+use super::error::{RegistryError, RegistryErrorKind as Kind};
 use super::token::{self, Login};
-use super::wire::{Reply, Wire, is_this_machine};
+use super::wire::{self, Reply, Wire, is_this_machine};
 
 /// Most that is read of a token's answer, in bytes.
 const MAX_TOKEN: u64 = 1 << 20;
@@ -28,6 +28,8 @@ pub struct Transport {
     lookup: Lookup,
     /// By the scope that they are good for.
     logins: Mutex<HashMap<String, Login>>,
+    /// Of a registry on this machine, once it is known.
+    has_tls: OnceLock<()>,
 }
 
 /// A question.
@@ -115,6 +117,7 @@ impl Transport {
             patience,
             lookup,
             logins: Mutex::new(HashMap::new()),
+            has_tls: OnceLock::new(),
         }
     }
 
@@ -193,16 +196,41 @@ impl Transport {
         }
     }
 
+    /// On this machine a registry needs no TLS, and may have it.
     fn once(
         &self,
         ask: &Ask,
         login: Option<&Login>,
         deadline: Instant,
     ) -> Result<Reply, RegistryError> {
-        let scheme = match is_this_machine(&self.host) {
-            true => "http",
-            false => "https",
+        if !is_this_machine(&self.host) || self.has_tls.get().is_some() {
+            return self.ask("https", ask, login, deadline);
+        }
+        let plain = self.ask("http", ask, login, deadline);
+        let wants_tls = match &plain {
+            Ok(reply) => reply.status == 400 && reply.says("HTTPS server"),
+            Err(error) => error.kind == Kind::Unreachable,
         };
+        if !wants_tls {
+            return plain;
+        }
+        match self.ask("https", ask, login, deadline) {
+            Ok(reply) => {
+                let _ = self.has_tls.set(());
+                Ok(reply)
+            }
+            Err(error) if wire::is_untrusted(&error) => Err(error),
+            Err(_) => plain,
+        }
+    }
+
+    fn ask(
+        &self,
+        scheme: &str,
+        ask: &Ask,
+        login: Option<&Login>,
+        deadline: Instant,
+    ) -> Result<Reply, RegistryError> {
         let mut request = Request::builder()
             .method(ask.method)
             .uri(format!("{scheme}://{}/v2/{}", self.host, ask.path))

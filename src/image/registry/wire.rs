@@ -23,6 +23,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause, also where the server wants a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+const NO_HOST: &str = "there is no such host";
+const UNTRUSTED: &str = "give the registry a certificate that is known, or make this machine trust it: put its \
+                         authority's among the system's (`update-ca-certificates`), or name it with SSL_CERT_FILE";
+
 /// The way to one registry and to those that it sends us to.
 pub struct Wire {
     host: String,
@@ -46,6 +50,11 @@ impl Reply {
     pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
         let values = self.headers.get_all(name).iter();
         values.filter_map(|value| value.to_str().ok())
+    }
+
+    /// Whether a text is in its body.
+    pub fn says(&self, text: &str) -> bool {
+        String::from_utf8_lossy(&self.body).contains(text)
     }
 
     fn is_passing(&self) -> bool {
@@ -144,24 +153,34 @@ fn unanswered(asked: &str, error: &Error) -> RegistryError {
             let message = format!("{asked} sends more than {limit} bytes");
             return RegistryError::other(message).with_help("is there a registry at this address?");
         }
-        Error::HostNotFound => "there is no such host".to_owned(),
+        Error::HostNotFound => NO_HOST.to_owned(),
+        // As the system's resolver says it, which has no kind of its own.
+        Error::Io(error) if error.to_string().contains("failed to lookup") => NO_HOST.to_owned(),
         Error::Timeout(_) => "it took too long".to_owned(),
         Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             "connection refused".to_owned()
         }
+        Error::Io(error) => error.to_string(),
         error => error.to_string(),
     };
     let is_tls = matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::InvalidData);
+    if is_tls && why.contains("certificate") {
+        let message = format!("{asked} has a certificate that this machine doesn't trust: {why}");
+        return RegistryError::new(Kind::Unreachable, message).with_help(UNTRUSTED);
+    }
     let help = match is_tls {
-        true => {
-            "a registry that isn't on this machine needs TLS and a certificate that this machine trusts"
-        }
+        true => "a registry that isn't on this machine needs TLS",
         false => {
             "is the address right, and is the registry up? Where a proxy is needed, HTTPS_PROXY names it"
         }
     };
     let message = format!("no registry answers at {asked}: {why}");
     RegistryError::new(Kind::Unreachable, message).with_help(help)
+}
+
+/// Whether it answers with TLS that this machine has no reason to trust.
+pub fn is_untrusted(error: &RegistryError) -> bool {
+    error.help.as_deref() == Some(UNTRUSTED)
 }
 
 /// Whether it may go better the next time: a connection that was cut, not one that can't be had.

@@ -56,8 +56,10 @@ pub fn plan(deployment: &Deployment, plan: &DeployPlan, open: bool, paint: Paint
         "before",
         plan.before.iter().map(|line| printable(line).into_owned()),
     );
-    page.rows("gates", gates(&name, plan, open, paint));
-    page.rows("looked at", notes(plan, paint));
+    if !plan.is_fresh() {
+        page.rows("gates", gates(&name, plan, open, paint));
+        page.rows("looked at", notes(plan, paint));
+    }
     page.text
 }
 
@@ -108,6 +110,9 @@ fn service_rows(service: &ServicePlan, paint: Paint) -> Vec<String> {
 
 /// `app:41, sha256:0f0f…, commit 1234abc`
 fn running(running: &Running) -> String {
+    if running.deployment.is_empty() && running.revision_arn.is_empty() {
+        return "nothing yet".into();
+    }
     let mut text = running.revision.to_string();
     if let Some(digest) = &running.digest {
         text += &format!(", {}", short(digest));

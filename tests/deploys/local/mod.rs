@@ -1,0 +1,7 @@
+//! Environments on the local engine. Without one these tests fail.
+
+mod bed;
+mod deploying;
+mod ending;
+mod going_back;
+mod looking;
