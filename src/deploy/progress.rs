@@ -188,7 +188,10 @@ mod tests {
             "task abc stopped: app exited with 137: OutOfMemoryError"
         );
         task.containers[0].exit_code = None;
-        assert_eq!(cause(&task), "app: OutOfMemoryError: Essential container in task exited");
+        assert_eq!(
+            cause(&task),
+            "app: OutOfMemoryError: Essential container in task exited"
+        );
         task.reason = "OutOfMemoryError".into();
         assert_eq!(cause(&task), "app: OutOfMemoryError");
         task.containers.clear();

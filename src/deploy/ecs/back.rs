@@ -49,7 +49,8 @@ fn one(
     let gate = gates::free(&spec.name, &view, false);
     if !gate.open {
         let name = &spec.name;
-        let help = format!("wait for it (`forge status {name}`), or take it back: forge cancel {name}");
+        let help =
+            format!("wait for it (`forge status {name}`), or take it back: forge cancel {name}");
         return Err(DeployError::refused(gate.why, help));
     }
     let primary = view.primary();

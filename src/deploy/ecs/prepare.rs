@@ -12,6 +12,7 @@ use crate::deploy::gates::{self, Gate};
 use crate::deploy::plan::{Note, Plan, Running, ServicePlan};
 use crate::deploy::request::{Caller, Found, Request};
 use crate::deploy::seen::{Rollout, ServiceView};
+use crate::deploy::tags;
 use crate::deploy::taskdef::Definition;
 
 /// See [`crate::deploy::provider::Provider::plan`].
@@ -100,12 +101,12 @@ fn one(
     })?;
     let current = ecs.definition(&primary.task_definition, caller)?;
     let running = past::running(ecs, service, primary, &current, named, caller);
-    let by = match request.by.as_str() {
+    let (container, mut definition) = new_definition(request, &current.definition)?;
+    if request.by.is_empty() {
         // Nobody has a name in a bare container; AWS still knows who calls.
-        "" => ecs.aws.identity().map_err(super::error)?.arn,
-        name => name.to_owned(),
-    };
-    let (container, definition) = new_definition(request, &by, &current.definition)?;
+        let caller = ecs.aws.identity().map_err(super::error)?;
+        definition.tags.set(tags::BY, &caller.arn);
+    }
     let changes = diff(&current.definition, &definition);
     let desired = spec.desired_count.filter(|count| *count != view.desired);
     let fresh = changes.is_empty() && desired.is_none() && view.is_stable();
@@ -134,38 +135,12 @@ fn one(
 /// The definition to register, and its container that gets the image.
 fn new_definition(
     request: &Request,
-    by: &str,
     current: &Definition,
 ) -> Result<(String, Definition), DeployError> {
     let spec = &request.spec;
     let mut definition = request.definition.as_ref().unwrap_or(current).clone();
     let container = definition.choose(spec.container.as_deref(), &request.image.repository)?;
-<<<<<<< HEAD
-    definition.pin(&container, &request.image);
-    definition.overlay(&container, &spec.overlay);
-    definition.check()?;
-    definition.tags.forget_ours();
-    let at = request.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let ours = [
-        (tags::COMMIT, request.commit.as_deref()),
-        (tags::BY, Some(by)),
-        (tags::AT, Some(at.as_str())),
-        (tags::KEY, Some(request.key.as_str())),
-        (tags::RUN, request.run.as_deref()),
-        (tags::HOTFIX, request.hotfix.as_deref()),
-        (tags::CONTAINER, Some(container.as_str())),
-    ];
-    let set = |tags: &mut Tags, (key, value): (&str, Option<&str>)| {
-        if let Some(value) = value.filter(|value| !value.is_empty()) {
-            tags.set(key, value);
-        }
-    };
-    for pair in ours {
-        set(&mut definition.tags, pair);
-    }
-=======
     request.put_into(&mut definition, &container)?;
->>>>>>> main
     Ok((container, definition))
 }
 

@@ -101,7 +101,10 @@ pub fn rollout(
             });
         }
         Err(NotUpdated::Unknown(why)) if caller.is_cancelled() => {
-            return Ok(Ended::Interrupted(format!("{why}; {}", unknown(&spec.name))));
+            return Ok(Ended::Interrupted(format!(
+                "{why}; {}",
+                unknown(&spec.name)
+            )));
         }
         Err(NotUpdated::Unknown(why)) => return Ok(Ended::Lost(why)),
     };
