@@ -43,7 +43,7 @@ fn a_deployment_pins_the_digest_and_is_one_call() {
     assert_eq!((&*bed.primary("app"), bed.updates()), ("app:2", 1));
     for (key, value) in [
         ("forge:commit", bed.head()),
-        ("forge:completed", "yes".into()),
+        ("forge:completed", "production/app".into()),
         ("forge:container", "app".into()),
         ("forge:by", "ada".into()),
     ] {

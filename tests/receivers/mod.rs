@@ -1,6 +1,8 @@
 //! Receivers on loopback for what notifiers send: an HTTP server that answers by a script and an SMTP server, with
 //! STARTTLS where it gets a certificate. Both record what they are told, and end with the test.
 
+#![allow(dead_code)] // Every test file uses a part of it.
+
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
