@@ -171,11 +171,18 @@ pub fn unknown(environment: &str) -> String {
 /// Why a deployment that is over didn't succeed.
 fn why(state: &State, deployment: &str, timeout: Duration) -> String {
     match state {
-        State::Failed { reason } => format!("{deployment} failed: {reason}"),
+        State::Failed { reason } => {
+            format!("{deployment} failed: {}", reason.trim_end_matches('.'))
+        }
         State::SupersededBy { deployment: other } => {
             format!("{deployment} was superseded by {other}")
         }
-        State::RolledBack { reason } => format!("ECS rolled {deployment} back: {reason}"),
+        State::RolledBack { reason } => {
+            format!(
+                "ECS rolled {deployment} back: {}",
+                reason.trim_end_matches('.')
+            )
+        }
         State::Vanished => format!("{deployment} vanished from the service's deployments"),
         State::TimedOut => format!(
             "{deployment} didn't complete within {}",

@@ -33,7 +33,7 @@ struct Planned<'a> {
 impl Job<'_> {
     /// Deploys: again and again the same is found to be there, and nothing is called.
     pub(in crate::engine) fn deploy(&self, deploy: &Deploy) -> Result<Finished, Fault> {
-        let _turn = self.take_turn();
+        self.take_turn();
         if self.is_cancelled() {
             return Ok(self.words.interrupted());
         }

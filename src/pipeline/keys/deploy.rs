@@ -51,7 +51,7 @@ pub static ENVIRONMENT: Section = Section {
             "container",
             Text,
             "\"app\"",
-            "The container that gets the image. Left out: the only one there is.",
+            "The container that gets the image. Left out: the only one that runs an image of this repository.",
         ),
         key(
             "task-definition",
