@@ -316,7 +316,6 @@ impl Store {
         self.held.store(false, Ordering::Relaxed);
         if matches!(*slot, Slot::Open(_) | Slot::Locked(_)) {
             *slot = Slot::Closed;
-            fault::point("records closed");
         }
     }
 
