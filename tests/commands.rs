@@ -344,6 +344,94 @@ fn what_a_target_writes_itself_does_not_make_it_run_for_ever() {
     assert!(ws.read("notes").lines().count() >= lines);
 }
 
+/// Two targets that have nothing to do with each other.
+const PAIR: &str = r#"
+[target.a]
+inputs = ["a/*"]
+outputs = ["made-a"]
+run = "cat a/* > made-a; echo a is $(cat made-a)"
+
+[target.b]
+inputs = ["b/**"]
+outputs = ["made-b"]
+run = "cat $(find -L b -type f | sort) > made-b; echo b is $(cat made-b)"
+
+[target.all]
+needs = ["a", "b"]
+"#;
+
+/// A watch of [`PAIR`] that has looked at `b` often enough to know it.
+fn watch_of_pair(ws: &Workspace) -> Running {
+    let watch = ws.start(&["watch", "-v", "all"]);
+    watch.until("Waiting for changes");
+    for name in ["1", "2"] {
+        edit_a(ws, &watch, name);
+    }
+    watch
+}
+
+/// Adds a file (what changes again and again would be taken for something that runs write); what the run for it said.
+fn edit_a(ws: &Workspace, watch: &Running, name: &str) -> String {
+    ws.write(&format!("a/{name}"), name);
+    let text = watch.until("Waiting for changes");
+    assert!(text.contains("a is "), "{text}");
+    text
+}
+
+#[test]
+fn a_watch_that_edits_one_project_still_sees_to_the_others() {
+    let ws = Workspace::new(PAIR);
+    ws.write("a/in", "one");
+    ws.write("b/in", "one");
+    ws.write("b/junk", "junk");
+    fs::create_dir_all(ws.path(".git/info")).unwrap();
+    let watch = watch_of_pair(&ws);
+    // Nobody is told of what targets make.
+    fs::remove_file(ws.path("made-b")).unwrap();
+    edit_a(&ws, &watch, "3");
+    assert_eq!(ws.read("made-b"), "onejunk");
+    // Nor of what git ignores from now on.
+    ws.write(".git/info/exclude", "junk\n");
+    let text = edit_a(&ws, &watch, "4");
+    assert!(text.contains("b/junk removed"), "{text}");
+    // A file that is new, and one that is gone.
+    ws.write("b/new", "new");
+    let text = watch.until("Waiting for changes");
+    assert!(text.contains("b/new changed."), "{text}");
+    fs::remove_file(ws.path("b/new")).unwrap();
+    watch.until("b/new changed.");
+    watch.until("Waiting for changes");
+    fs::create_dir(ws.path("b/deep")).unwrap();
+    ws.write("b/deep/in", "deep");
+    let text = watch.until("b is ");
+    assert!(text.contains("deepone"), "{text}");
+}
+
+#[test]
+fn a_watch_sees_what_lies_behind_a_link_and_out_of_sight() {
+    let ws = Workspace::new(PAIR);
+    ws.write("a/in", "one");
+    ws.write(".gitignore", "hidden\n");
+    ws.write("hidden/in", "one");
+    std::os::unix::fs::symlink("hidden", ws.path("b")).unwrap();
+    let watch = watch_of_pair(&ws);
+    ws.write("hidden/in", "changed");
+    let text = edit_a(&ws, &watch, "3");
+    assert!(text.contains("b is changed"), "{text}");
+}
+
+#[test]
+fn a_watch_finds_in_the_end_what_nobody_told_it() {
+    let ws = Workspace::new(PAIR);
+    ws.write("a/in", "one");
+    ws.write("b/in", "one");
+    fs::hard_link(ws.path("b/in"), ws.path("../elsewhere")).unwrap();
+    let watch = watch_of_pair(&ws);
+    fs::write(ws.path("../elsewhere"), "changed").unwrap();
+    edit_a(&ws, &watch, "3");
+    watch.until("b is changed");
+}
+
 #[test]
 fn ctrl_c_ends_what_a_watch_runs() {
     let ws = Workspace::new(SLOW);

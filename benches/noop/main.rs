@@ -1,6 +1,7 @@
 //! What forge costs where there is little or nothing to do, against a floor, ninja and make, in one interleaved run.
 //!
-//! `cargo bench --bench noop -- [SCENARIO…] [--size 100x20] [--rounds 15]`; `--help` lists them. Figures of
+//! `cargo bench --bench noop -- [SCENARIO…] [--size 100x20] [--rounds 15] [--beside FORGE]`; `--help` lists them. With
+//! `--beside`, another build of forge takes part. Figures of
 //! one run are only comparable with each other: machines and neighbours differ, ratios stay.
 
 mod floor;
@@ -9,8 +10,9 @@ mod scenario;
 mod table;
 mod workspace;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use measure::Contender;
 use workspace::Size;
 
 /// What the command line asks for.
@@ -18,6 +20,8 @@ struct Asked {
     scenarios: Vec<&'static scenario::Scenario>,
     sizes: Vec<Size>,
     rounds: usize,
+    /// Another forge.
+    beside: Option<PathBuf>,
 }
 
 fn main() {
@@ -46,6 +50,7 @@ fn run(asked: &Asked) {
         for size in sizes {
             let directory = tempfile::tempdir().expect("a directory");
             let contenders = (scenario.prepare)(directory.path(), *size);
+            let contenders = with_other(contenders, asked.beside.as_deref());
             let title = match scenario.sized {
                 true => format!("{}: {} ({size})", scenario.name, scenario.about),
                 false => format!("{}: {}", scenario.name, scenario.about),
@@ -56,17 +61,34 @@ fn run(asked: &Asked) {
     }
 }
 
+/// Whoever is forge twice.
+fn with_other(contenders: Vec<Contender>, other: Option<&Path>) -> Vec<Contender> {
+    let Some(other) = other else {
+        return contenders;
+    };
+    let twice = contenders.into_iter().flat_map(|one| {
+        let is_forge = one.program == Path::new(scenario::FORGE);
+        let beside = is_forge
+            .then(|| one.with("  the other forge", other))
+            .flatten();
+        [Some(one), beside]
+    });
+    twice.flatten().collect()
+}
+
 fn asked(words: &[&str]) -> Option<Asked> {
     let mut asked = Asked {
         scenarios: Vec::new(),
         sizes: Vec::new(),
         rounds: 15,
+        beside: None,
     };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         match *word {
             "--bench" => {}
             "--rounds" => asked.rounds = words.next()?.parse().ok()?,
+            "--beside" => asked.beside = Some(PathBuf::from(words.next()?)),
             "--size" => asked.sizes.push(Size::parse(words.next()?)?),
             name => asked.scenarios.push(scenario::named(name)?),
         }
@@ -82,7 +104,9 @@ fn asked(words: &[&str]) -> Option<Asked> {
 }
 
 fn usage() {
-    println!("cargo bench --bench noop -- [SCENARIO…] [--size PROJECTSxFILES]… [--rounds N]\n");
+    println!(
+        "cargo bench --bench noop -- [SCENARIO…] [--size PROJECTSxFILES]… [--rounds N] [--beside FORGE]\n"
+    );
     for scenario in scenario::ALL {
         println!("  {:<10}{}", scenario.name, scenario.about);
     }

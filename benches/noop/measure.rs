@@ -1,7 +1,12 @@
 //! What a process takes: wall time, processor time, peak memory and system calls.
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::cell::RefCell;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::rc::Rc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// One that is measured: how it is made ready, and what is started then.
@@ -9,10 +14,83 @@ pub struct Contender {
     pub name: &'static str,
     /// Others are shown as multiples of it.
     pub reference: bool,
-    pub prepare: Box<dyn Fn()>,
+    pub prepare: Rc<dyn Fn()>,
     pub program: PathBuf,
     pub args: Vec<String>,
     pub directory: PathBuf,
+    /// It runs already: what is measured is what it does after `prepare`.
+    pub watcher: Option<Rc<Watcher>>,
+}
+
+impl Contender {
+    /// The same with another program, unless it runs already.
+    pub fn with(&self, name: &'static str, program: &Path) -> Option<Self> {
+        self.watcher.is_none().then(|| Self {
+            name,
+            reference: self.reference,
+            prepare: Rc::clone(&self.prepare),
+            program: program.to_path_buf(),
+            args: self.args.clone(),
+            directory: self.directory.clone(),
+            watcher: None,
+        })
+    }
+}
+
+/// A process that waits for changes.
+pub struct Watcher {
+    child: RefCell<Child>,
+    lines: RefCell<BufReader<ChildStdout>>,
+}
+
+impl Watcher {
+    /// Starts it, and waits until it waits.
+    pub fn start(program: &Path, args: &[&str], directory: &Path) -> Rc<Self> {
+        let mut command = Command::new(program);
+        command.args(args).current_dir(directory);
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
+        let lines = BufReader::new(child.stdout.take().expect("piped"));
+        let watcher = Rc::new(Self {
+            child: RefCell::new(child),
+            lines: RefCell::new(lines),
+        });
+        watcher.until_it_waits();
+        watcher
+    }
+
+    fn until_it_waits(&self) {
+        let mut line = String::new();
+        while !line.starts_with("Waiting for changes") {
+            line.clear();
+            let read = self.lines.borrow_mut().read_line(&mut line);
+            assert!(read.expect("text") > 0, "it ended");
+        }
+    }
+
+    /// Processor time of it and of what it waited for, and its peak memory.
+    fn spent(&self) -> (Duration, u64) {
+        let of = |file: &str| {
+            let file = format!("/proc/{}/{file}", self.child.borrow().id());
+            fs::read_to_string(file).expect("it lives")
+        };
+        let stat = of("stat");
+        let fields = stat.rsplit(") ").next().unwrap_or_default();
+        let ticks = fields.split(' ').skip(11).take(4);
+        let ticks: u64 = ticks.filter_map(|field| field.parse::<u64>().ok()).sum();
+        let status = of("status");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        (Duration::from_millis(ticks * 10), peak.unwrap_or(0))
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let mut child = self.child.borrow_mut();
+        let _ = child.kill();
+        let _ = child.wait();
+    }
 }
 
 /// Of one run.
@@ -38,8 +116,13 @@ pub fn interleaved(contenders: &[Contender], rounds: usize) -> Vec<Measured> {
     let mut taken: Vec<Vec<Taken>> = vec![Vec::new(); contenders.len()];
     for _ in 0..rounds {
         for (contender, taken) in contenders.iter().zip(&mut taken) {
-            (contender.prepare)();
-            taken.push(once(contender));
+            taken.push(match &contender.watcher {
+                Some(watcher) => change(contender, watcher),
+                None => {
+                    (contender.prepare)();
+                    once(contender)
+                }
+            });
         }
     }
     let measured = contenders
@@ -72,6 +155,23 @@ fn quietly(command: &mut Command) -> &mut Command {
         .stderr(Stdio::null())
 }
 
+/// From a change until it waits again. How long it waits for quiet after a change is part of it.
+fn change(contender: &Contender, watcher: &Watcher) -> Taken {
+    // What changes right after a run is taken for something that the run writes.
+    thread::sleep(Duration::from_millis(100));
+    let (before, _) = watcher.spent();
+    let began = Instant::now();
+    (contender.prepare)();
+    watcher.until_it_waits();
+    let wall = began.elapsed();
+    let (after, memory) = watcher.spent();
+    Taken {
+        wall,
+        cpu: after - before,
+        memory,
+    }
+}
+
 // `wait4` waits, and says what the process took.
 #[allow(clippy::zombie_processes)]
 fn once(contender: &Contender) -> Taken {
@@ -101,6 +201,9 @@ fn once(contender: &Contender) -> Taken {
 
 /// System calls of one more run, its children's included.
 fn calls(contender: &Contender) -> Option<u64> {
+    if contender.watcher.is_some() {
+        return None;
+    }
     (contender.prepare)();
     let table = tempfile::NamedTempFile::new().ok()?;
     let mut strace = Command::new("strace");

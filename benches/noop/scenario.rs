@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use crate::measure::{Contender, has};
+use crate::measure::{Contender, Watcher, has};
 use crate::workspace::{self, Size};
 
 /// Stats of files younger than this aren't trusted: they are read again.
@@ -32,6 +32,7 @@ pub const ALL: &[Scenario] = &[
         touched,
     ),
     sized("edited", "one file changed", edited),
+    sized("watch", "one file changed, under forge watch", watch),
     sized("restored", "all outputs deleted", restored),
     sized("cold", "no cache, every command runs", cold),
     single(
@@ -133,14 +134,50 @@ fn edited(root: &Path, size: Size) -> Vec<Contender> {
     built(root, size);
     let file = root.join("p0/src/f0.c");
     let edit = move || {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        fs::write(&file, format!("int now = {:?};\n", now.expect("later"))).expect("written");
+        edit(&file);
         thread::sleep(SETTLED);
     };
     let mut contenders = vec![forge("its no-op", root, &["build"], || {})];
     contenders.extend(peers(root, size, edit.clone()));
     contenders.push(forge("forge", root, &["build"], edit));
     contenders
+}
+
+/// Beside a workspace of one project, to see what the others cost.
+fn watch(root: &Path, size: Size) -> Vec<Contender> {
+    let [large, same, alone] = ["large", "same", "alone"].map(|name| root.join(name));
+    built(&large, size);
+    built(&same, size);
+    let one = Size {
+        projects: 1,
+        ..size
+    };
+    built(&alone, one);
+    let watching = |name, root: &Path, reference| {
+        let file = root.join("p0/src/f0.c");
+        let watcher = Watcher::start(Path::new(FORGE), &["watch", "build"], root);
+        Contender {
+            reference,
+            watcher: Some(watcher),
+            ..forge(name, root, &[], move || edit(&file))
+        }
+    };
+    let file = same.join("p0/src/f0.c");
+    let mut run = forge("forge build", &same, &["build"], move || {
+        edit(&file);
+        thread::sleep(SETTLED);
+    });
+    run.reference = true;
+    vec![
+        watching("watch, alone in its workspace", &alone, true),
+        watching("watch", &large, false),
+        run,
+    ]
+}
+
+fn edit(file: &Path) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    fs::write(file, format!("int now = {:?};\n", now.expect("later"))).expect("written");
 }
 
 fn restored(root: &Path, size: Size) -> Vec<Contender> {
@@ -151,7 +188,7 @@ fn restored(root: &Path, size: Size) -> Vec<Contender> {
     let again = copies.clone();
     let mut copy = itself("copying the bytes", root, &["floor-copy"]);
     copy.args.push(to);
-    copy.prepare = Box::new(move || {
+    copy.prepare = Rc::new(move || {
         fs::remove_dir_all(&again).expect("removed");
         fs::create_dir(&again).expect("made");
     });
@@ -235,7 +272,8 @@ fn built(root: &Path, size: Size) {
     }
 }
 
-const FORGE: &str = env!("CARGO_BIN_EXE_forge");
+/// What is measured.
+pub const FORGE: &str = env!("CARGO_BIN_EXE_forge");
 
 const PEERS: [(&str, &[&str]); 2] = [("ninja", &[]), ("make", &["-s"])];
 
@@ -256,10 +294,11 @@ fn peer(name: &'static str, root: &Path, args: &[&str], prepare: impl Fn() + 'st
     Contender {
         name,
         reference: name == "ninja",
-        prepare: Box::new(prepare),
+        prepare: Rc::new(prepare),
         program: name.into(),
         args: args.iter().map(|arg| (*arg).to_owned()).collect(),
         directory: root.to_path_buf(),
+        watcher: None,
     }
 }
 
@@ -272,10 +311,11 @@ fn forge(
     Contender {
         name,
         reference: name == "its no-op",
-        prepare: Box::new(prepare),
+        prepare: Rc::new(prepare),
         program: FORGE.into(),
         args: args.iter().map(|arg| (*arg).to_owned()).collect(),
         directory: root.to_path_buf(),
+        watcher: None,
     }
 }
 
@@ -286,10 +326,11 @@ fn itself(name: &'static str, root: &Path, args: &[&str]) -> Contender {
     Contender {
         name,
         reference: true,
-        prepare: Box::new(|| {}),
+        prepare: Rc::new(|| {}),
         program: std::env::current_exe().expect("known"),
         args,
         directory: root.to_path_buf(),
+        watcher: None,
     }
 }
 

@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use super::digest::Digest;
@@ -21,6 +21,8 @@ pub struct Blobs {
     root: PathBuf,
     /// Bytes that came in since they were last asked for.
     grown: Arc<AtomicU64>,
+    /// The file system can't.
+    no_reflinks: Arc<AtomicBool>,
 }
 
 impl Blobs {
@@ -28,6 +30,7 @@ impl Blobs {
         Self {
             root: cache_dir.join("blobs"),
             grown: Arc::default(),
+            no_reflinks: Arc::default(),
         }
     }
 
@@ -47,8 +50,8 @@ impl Blobs {
     pub fn put(&self, bytes: &[u8]) -> io::Result<Digest> {
         let digest = Digest::of(bytes);
         if !self.contains(&digest) {
-            let staged = self.stage()?;
-            fs::write(&staged.path, bytes)?;
+            let staged = self.stage();
+            create(&staged.path, 0o666)?.write_all(bytes)?;
             staged.keep(&self.path(&digest))?;
             self.grow(bytes.len() as u64);
         }
@@ -61,8 +64,8 @@ impl Blobs {
     /// The file can't be read or the store not written.
     pub fn put_file(&self, path: &Path) -> io::Result<(Digest, u64)> {
         let source = open_regular(path)?;
-        let staged = self.stage()?;
-        let (digest, size) = copy(path, source, &staged.path)?;
+        let staged = self.stage();
+        let (digest, size) = self.copy(path, source, &staged.path, 0o666)?;
         // Also where there is one: it may be damaged, and this one isn't.
         let new = !self.contains(&digest);
         staged.keep(&self.path(&digest))?;
@@ -89,7 +92,8 @@ impl Blobs {
     pub fn copy_out(&self, digest: &Digest, to: &Path, mode: u32) -> io::Result<()> {
         let from = self.path(digest);
         let source = open_regular(&from)?;
-        let (found, _) = copy(&from, source, to)?;
+        let mode = mode & 0o7777;
+        let (found, _) = self.copy(&from, source, to, mode | 0o600)?;
         if found != *digest {
             self.remove(digest);
             let _ = fs::remove_file(to);
@@ -98,7 +102,11 @@ impl Blobs {
                 format!("blob {digest:?} is damaged"),
             ));
         }
-        fs::set_permissions(to, Permissions::from_mode(mode & 0o7777))
+        // It may have been made with that mode already, if neither the umask nor the system had a say in it.
+        if fs::symlink_metadata(to)?.permissions().mode() & 0o7777 != mode {
+            fs::set_permissions(to, Permissions::from_mode(mode))?;
+        }
+        Ok(())
     }
 
     pub fn remove(&self, digest: &Digest) {
@@ -181,64 +189,104 @@ impl Blobs {
         self.grown.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// A new file's path in the store's own directory, so that it can be renamed into place.
-    fn stage(&self) -> io::Result<Staged> {
+    /// A path in the store's own directory, so that what is made there can be renamed into place.
+    fn stage(&self) -> Staged {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let directory = self.root.join("tmp");
-        fs::create_dir_all(&directory)?;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = directory.join(format!("{}-{number}", std::process::id()));
-        Ok(Staged { path })
+        let name = format!("{}-{number}", std::process::id());
+        Staged::new(self.root.join("tmp").join(name))
     }
+
+    /// Copies to a new file and digests what arrived: by reflink and reading it there, else read once and written.
+    fn copy(
+        &self,
+        from: &Path,
+        mut source: File,
+        to: &Path,
+        mode: u32,
+    ) -> io::Result<(Digest, u64)> {
+        let mut target = None;
+        if self.clone_file(from, to) {
+            source = open_regular(to)?;
+        } else {
+            target = Some(create(to, mode)?);
+        }
+        let length = source.metadata()?.len();
+        let mut buffer = vec![0; (length as usize).saturating_add(1).min(256 * 1024)];
+        let (mut hasher, mut size) = (blake3::Hasher::new(), 0);
+        loop {
+            let read = source.read(&mut buffer)?;
+            if read == 0 {
+                return Ok((hasher.finalize().into(), size));
+            }
+            hasher.update(&buffer[..read]);
+            size += read as u64;
+            if let Some(target) = &mut target {
+                target.write_all(&buffer[..read])?;
+            }
+        }
+    }
+
+    /// A file system that can't do it once isn't asked again.
+    fn clone_file(&self, from: &Path, to: &Path) -> bool {
+        if self.no_reflinks.load(Ordering::Relaxed) {
+            return false;
+        }
+        let cloned = reflink_copy::reflink(from, to).is_ok();
+        self.no_reflinks.store(!cloned, Ordering::Relaxed);
+        cloned
+    }
+}
+
+/// Makes a new file, and the directory that it lies in.
+fn create(path: &Path, mode: u32) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create_new(true).mode(mode);
+    let made = options.open(path);
+    match made.as_ref().map_err(io::Error::kind) {
+        // Left by a process that was killed.
+        Err(io::ErrorKind::AlreadyExists) => fs::remove_file(path)?,
+        Err(io::ErrorKind::NotFound) => path.parent().map_or(Ok(()), fs::create_dir_all)?,
+        _ => return made,
+    }
+    options.open(path)
 }
 
 /// A file that is not yet what it will be; removed when it never gets there.
 pub struct Staged {
     pub path: PathBuf,
+    kept: bool,
 }
 
 impl Staged {
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, kept: false }
+    }
+
+    /// Somebody moved it.
+    pub fn is_gone(mut self) {
+        self.kept = true;
+    }
+
     /// Moves it to its place.
-    pub fn keep(self, to: &Path) -> io::Result<()> {
-        match fs::rename(&self.path, to) {
+    pub fn keep(mut self, to: &Path) -> io::Result<()> {
+        let moved = match fs::rename(&self.path, to) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let parent = to.parent().ok_or(error)?;
                 fs::create_dir_all(parent)?;
                 fs::rename(&self.path, to)
             }
             result => result,
-        }
+        };
+        self.kept = moved.is_ok();
+        moved
     }
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-/// Copies to a new file and digests what arrived: by reflink and reading it there, else read once and written.
-fn copy(from: &Path, mut source: File, to: &Path) -> io::Result<(Digest, u64)> {
-    let _ = fs::remove_file(to);
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; 256 * 1024];
-    let mut size = 0;
-    let cloned = reflink_copy::reflink(from, to).is_ok();
-    let mut target = if cloned {
-        source = open_regular(to)?;
-        None
-    } else {
-        Some(File::options().write(true).create_new(true).open(to)?)
-    };
-    loop {
-        let read = source.read(&mut buffer)?;
-        if read == 0 {
-            return Ok((hasher.finalize().into(), size));
-        }
-        hasher.update(&buffer[..read]);
-        size += read as u64;
-        if let Some(target) = &mut target {
-            target.write_all(&buffer[..read])?;
+        if !self.kept {
+            let _ = fs::remove_file(&self.path);
         }
     }
 }

@@ -8,9 +8,10 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
 use ignore::Match;
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use ignore::gitignore::{Gitignore, GitignoreBuilder, gitconfig_excludes_path};
 
 use super::gitindex::{self, Tracked};
+use super::stat::Stat;
 use super::walk::join;
 
 /// The rules of a workspace, and of the repository around it.
@@ -22,14 +23,15 @@ pub struct Ignores {
     tracked: OnceLock<Tracked>,
 }
 
-struct Repository {
+/// The git repository that a workspace lies in.
+pub struct Repository {
     /// The workspace's directory relative to the repository's top, with a `/` at its end; empty at the top.
     prefix: String,
     top: PathBuf,
     /// Where `index` lies: differs per worktree.
-    git_dir: PathBuf,
-    /// Where `info/exclude` lies.
-    common_dir: PathBuf,
+    pub git_dir: PathBuf,
+    /// Where `info/exclude` and refs lie.
+    pub common_dir: PathBuf,
 }
 
 /// The ignore file of a directory and, below it in rank, those of the directories above.
@@ -50,6 +52,21 @@ impl Ignores {
         };
         ignores.rules = ignores.rules_above();
         ignores
+    }
+
+    /// The files that rules and tracked paths come from, but for those in directories of the workspace, as they are now.
+    pub fn outside(&self) -> Vec<Option<Stat>> {
+        let mut files: Vec<PathBuf> = global_configs().into_iter().flatten().collect();
+        files.extend(gitconfig_excludes_path());
+        if let Some(repository) = &self.repository {
+            files.push(repository.git_dir.join("index"));
+            files.push(repository.common_dir.join("info/exclude"));
+            let above = self.root.ancestors().skip(1);
+            let above = above.take_while(|directory| directory.starts_with(&repository.top));
+            files.extend(above.map(|directory| directory.join(".gitignore")));
+        }
+        let stat = |file: &PathBuf| fs::metadata(file).ok().map(|found| Stat::from(&found));
+        files.iter().map(stat).collect()
     }
 
     /// Whether a path (relative to the workspace) is left out; tracked ones never are.
@@ -149,20 +166,11 @@ fn is_ignored_by(rules: &Option<Arc<Rules>>, path: &str, is_directory: bool) -> 
 /// What `core.excludesFile` names, or git's default for it. The configuration is only looked through properly where it
 /// speaks of one.
 fn global_rules() -> Option<Arc<Rules>> {
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    let config = std::env::var_os("XDG_CONFIG_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(home.as_ref()?.join(".config")));
-    let git = config.map(|config| config.join("git"));
-    let files = [
-        home.map(|home| home.join(".gitconfig")),
-        git.as_ref().map(|git| git.join("config")),
-    ];
     let names_one = |file: &Option<PathBuf>| {
         let text = file.as_ref().and_then(|file| fs::read_to_string(file).ok());
         text.is_some_and(|text| text.to_ascii_lowercase().contains("excludesfile"))
     };
-    if files.iter().any(names_one) {
+    if global_configs().iter().any(names_one) {
         let (global, _) = GitignoreBuilder::new("").build_global();
         return (!global.is_empty()).then(|| {
             Arc::new(Rules {
@@ -171,11 +179,26 @@ fn global_rules() -> Option<Arc<Rules>> {
             })
         });
     }
-    add(None, "", &git?.join("ignore"))
+    add(None, "", &config_directory()?.join("ignore"))
+}
+
+/// Where git looks for its user's configuration.
+fn global_configs() -> [Option<PathBuf>; 2] {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    [
+        home.map(|home| home.join(".gitconfig")),
+        config_directory().map(|git| git.join("config")),
+    ]
+}
+
+fn config_directory() -> Option<PathBuf> {
+    let named = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+    let usual = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".config"));
+    Some(named.or_else(usual)?.join("git"))
 }
 
 impl Repository {
-    fn find(root: &Path) -> Option<Self> {
+    pub fn find(root: &Path) -> Option<Self> {
         let top = root
             .ancestors()
             .find(|directory| directory.join(".git").exists())?;

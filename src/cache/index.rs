@@ -8,10 +8,11 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use super::digest::Digest;
 use super::known::Directory;
@@ -28,12 +29,16 @@ const COARSE_TICK: i64 = 2_000_000_000;
 const ATTEMPTS: usize = 3;
 /// So many files are worth a thread to read them.
 const SHARE: usize = 8;
+/// So much of a file is read at once.
+const PIECE: usize = 64 * 1024;
 
 /// Stat → digest for the files of the workspace; paths are relative to it.
 pub struct Index {
     root: PathBuf,
     /// Where the moment is read.
     probe_dir: PathBuf,
+    /// Of which it is read; none where nothing can be written.
+    probe: OnceLock<Option<File>>,
     snapshot: Arc<Snapshot>,
     /// Those that were asked for, as the snapshot has them and with what was learned since.
     directories: RwLock<HashMap<Box<str>, Arc<Directory>>>,
@@ -73,6 +78,7 @@ impl Index {
         Self {
             root: root.to_path_buf(),
             probe_dir: probe_dir.to_path_buf(),
+            probe: OnceLock::new(),
             snapshot,
             directories: RwLock::default(),
             changed: AtomicBool::new(false),
@@ -146,11 +152,11 @@ impl Index {
             return Ok(found.into_iter().flatten().collect());
         }
         let moment = self.moment();
-        let read = |&(at, path): &(usize, &'f str)| {
-            self.read(path)
+        let read = |buffer: &mut Vec<u8>, &(at, path): &(usize, &'f str)| {
+            self.read(path, buffer)
                 .map(|(stat, digest)| (at, path, stat, digest))
         };
-        for read in parallel::map(&missing, SHARE, read) {
+        for read in parallel::map_with(&missing, SHARE, Vec::new, read) {
             let (at, path, stat, digest) = read?;
             found[at] = Some(digest);
             self.learn(path, stat, digest, moment);
@@ -178,15 +184,23 @@ impl Index {
 
     /// The file system's clock, nanoseconds since 1970; none where nothing can be written, and then nothing new is trusted.
     pub fn moment(&self) -> Option<i64> {
-        let probe = self
+        let probe = self.probe.get_or_init(|| self.make_probe().ok()).as_ref()?;
+        // SAFETY: an open file, and no times: that is the file system's now.
+        if unsafe { libc::futimens(probe.as_raw_fd(), std::ptr::null()) } != 0 {
+            return None;
+        }
+        Some(Stat::from(&probe.metadata().ok()?).mtime)
+    }
+
+    /// A file without a name.
+    fn make_probe(&self) -> io::Result<File> {
+        let path = self
             .probe_dir
             .join(format!("moment-{}", std::process::id()));
-        let stat = fs::create_dir_all(&self.probe_dir)
-            .and_then(|()| File::create(&probe))
-            .and_then(|file| file.metadata())
-            .map(|metadata| Stat::from(&metadata).mtime);
-        let _ = fs::remove_file(&probe);
-        stat.ok()
+        fs::create_dir_all(&self.probe_dir)?;
+        let probe = File::create(&path)?;
+        fs::remove_file(&path)?;
+        Ok(probe)
     }
 
     pub fn has_changed(&self) -> bool {
@@ -206,10 +220,11 @@ impl Index {
     }
 
     /// Reads a file's content: stat, read, stat again.
-    fn read(&self, path: &str) -> Result<(Stat, Digest), Unreadable> {
+    fn read(&self, path: &str, buffer: &mut Vec<u8>) -> Result<(Stat, Digest), Unreadable> {
         let path = self.root.join(path);
         for _ in 0..ATTEMPTS {
-            let (stat, digest, after) = hash(&path).map_err(|error| with_path(error, &path))?;
+            let (stat, digest, after) =
+                hash(&path, buffer).map_err(|error| with_path(error, &path))?;
             if stat == after {
                 return Ok((stat, digest));
             }
@@ -218,16 +233,23 @@ impl Index {
     }
 }
 
-fn hash(path: &Path) -> io::Result<(Stat, Digest, Stat)> {
-    let mut file = open_regular(path)?;
+fn hash(path: &Path, buffer: &mut Vec<u8>) -> io::Result<(Stat, Digest, Stat)> {
+    let mut file = open_unchecked(path)?;
     let before = Stat::from(&file.metadata()?);
+    if before.kind() != Kind::File {
+        return Err(not_regular());
+    }
+    buffer.resize(PIECE.max(buffer.len()), 0);
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; (before.size as usize + 1).clamp(1, 256 * 1024)];
+    let mut got = 0;
     loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            read => hasher.update(&buffer[..read]),
-        };
+        let read = file.read(buffer)?;
+        hasher.update(&buffer[..read]);
+        got += read as u64;
+        // All of it, and there was room for more: unless it changes, which the stat after it tells, that was the end.
+        if read == 0 || (read < buffer.len() && got == before.size) {
+            break;
+        }
     }
     let after = Stat::from(&file.metadata()?);
     Ok((before, hasher.finalize().into(), after))
@@ -235,17 +257,22 @@ fn hash(path: &Path) -> io::Result<(Stat, Digest, Stat)> {
 
 /// Opens a regular file: never through a link that took its place, and without waiting on a pipe.
 pub fn open_regular(path: &Path) -> io::Result<File> {
-    let file = File::options()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path)?;
+    let file = open_unchecked(path)?;
     if Stat::from(&file.metadata()?).kind() != Kind::File {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "not a regular file",
-        ));
+        return Err(not_regular());
     }
     Ok(file)
+}
+
+fn open_unchecked(path: &Path) -> io::Result<File> {
+    File::options()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)
+}
+
+fn not_regular() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")
 }
 
 #[cfg(test)]

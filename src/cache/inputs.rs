@@ -159,6 +159,19 @@ impl Spec {
         }
     }
 
+    /// Whether what happens to a path may concern the inputs.
+    pub fn is_near(&self, path: &str) -> bool {
+        let in_base = |base: &String| base.is_empty() || is_within(path, base);
+        let by_name = |literal: &String| is_within(path, literal) || is_within(literal, path);
+        self.bases.iter().any(in_base) || self.literals.iter().any(by_name)
+    }
+
+    /// Where inputs are looked for, patterns and names alike.
+    pub fn places(&self) -> impl Iterator<Item = &str> {
+        let bases = self.bases.iter().chain(&self.literals);
+        bases.map(String::as_str)
+    }
+
     fn matches(&self, path: &str) -> bool {
         let everything = self.everything.as_ref().is_some_and(|(dir, members)| {
             is_within(path, dir) && !members.iter().any(|member| is_within(path, member))

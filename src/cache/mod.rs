@@ -9,7 +9,7 @@ pub mod capture;
 pub mod digest;
 mod directory;
 pub mod gitindex;
-mod ignored;
+pub mod ignored;
 pub mod index;
 pub mod inputs;
 pub mod key;

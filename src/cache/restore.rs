@@ -345,8 +345,8 @@ impl Place<'_> {
         match &entry.node {
             Node::Directory { .. } => Ok(()),
             Node::Link { to: target } => {
-                let staged = self.stage(&to)?;
-                symlink(target, &staged.path).map_err(|error| with_path(error, &staged.path))?;
+                let staged = self.stage(&to);
+                link(target, &staged.path).map_err(|error| with_path(error, &staged.path))?;
                 Ok(staged.keep(&to)?)
             }
             Node::File {
@@ -355,7 +355,7 @@ impl Place<'_> {
                 mtime,
                 ..
             } => {
-                let mut staged = self.stage(&to)?;
+                let staged = self.stage(&to);
                 if let Err(error) = self.blobs.copy_out(digest, &staged.path, *mode) {
                     return Err(match error.kind() {
                         io::ErrorKind::NotFound | io::ErrorKind::InvalidData => {
@@ -369,31 +369,18 @@ impl Place<'_> {
                 } else {
                     self.drop_bytecode(&entry.path);
                 }
-                if let Err(error) = fs::rename(&staged.path, &to) {
-                    if error.kind() != io::ErrorKind::CrossesDevices {
-                        return Err(with_path(error, &to).into());
-                    }
-                    let beside = to.with_file_name(format!(".forge-{}", std::process::id()));
-                    fs::copy(&staged.path, &beside).map_err(|error| with_path(error, &beside))?;
-                    staged = Staged { path: beside };
-                    fs::rename(&staged.path, &to).map_err(|error| with_path(error, &to))?;
-                }
-                Ok(())
+                place(staged, &to).map_err(|error| with_path(error, &to).into())
             }
         }
     }
 
-    fn stage(&self, to: &Path) -> Result<Staged, RestoreError> {
-        let directory = self.cache_dir.join("tmp");
-        fs::create_dir_all(&directory).map_err(|error| with_path(error, &directory))?;
+    fn stage(&self, to: &Path) -> Staged {
         let name = format!(
             "{}-{}",
             std::process::id(),
             blake3::hash(to.as_os_str().as_encoded_bytes()).to_hex()
         );
-        let path = directory.join(name);
-        let _ = fs::remove_file(&path);
-        Ok(Staged { path })
+        Staged::new(self.cache_dir.join("tmp").join(name))
     }
 
     /// Python takes a compiled file for current when its source has the same size and second (cpython#121376): what
@@ -449,6 +436,29 @@ impl Place<'_> {
         }
         Ok(())
     }
+}
+
+/// Moves a file to its place; beside it first where that is on another file system.
+fn place(staged: Staged, to: &Path) -> io::Result<()> {
+    let beside = to.with_file_name(format!(".forge-{}", std::process::id()));
+    match fs::rename(&staged.path, to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            fs::copy(&staged.path, &beside)?;
+            Staged::new(beside).keep(to)
+        }
+        Err(error) => Err(error),
+        Ok(()) => {
+            staged.is_gone();
+            Ok(())
+        }
+    }
+}
+
+/// Makes a link where none of a process that was killed is, and the directory that it lies in.
+fn link(to: &str, path: &Path) -> io::Result<()> {
+    let _ = fs::remove_file(path);
+    path.parent().map_or(Ok(()), fs::create_dir_all)?;
+    symlink(to, path)
 }
 
 /// What a path is, compared with what it should be.

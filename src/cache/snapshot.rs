@@ -279,9 +279,7 @@ impl Writer {
         bytes.extend((header.len() as u64).to_le_bytes());
         bytes.extend(header);
         bytes.extend(self.records);
-        let staged = Staged {
-            path: cache_dir.join(format!("snapshot-{}", std::process::id())),
-        };
+        let staged = Staged::new(cache_dir.join(format!("snapshot-{}", std::process::id())));
         fs::write(&staged.path, bytes)?;
         staged.keep(&cache_dir.join(NAME))
     }

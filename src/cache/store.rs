@@ -93,6 +93,16 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Adds what another one holds.
+    pub fn append(&mut self, other: Batch) {
+        self.results.extend(other.results);
+        self.states.extend(other.states);
+        self.forget_states.extend(other.forget_states);
+        self.forget_results.extend(other.forget_results);
+        self.failures.extend(other.failures);
+        self.grown += other.grown;
+    }
+
     pub fn is_empty(&self) -> bool {
         self.results.is_empty()
             && self.states.is_empty()
@@ -196,7 +206,7 @@ impl Store {
         if batch.is_empty() {
             return;
         }
-        self.with(|db| {
+        let inserted = self.with(|db| {
             for (key, record) in &batch.results {
                 db.results.insert(key.0, encode(record))?;
             }
@@ -220,9 +230,16 @@ impl Store {
             if let (1.., Some(total)) = (batch.grown, read::<u64>(&db.db, TOTAL)?) {
                 db.db.insert(TOTAL, encode(&(total + batch.grown)))?;
             }
-            db.db.flush()?;
-            Ok(())
+            Ok(db.db.clone())
         });
+        // Others may ask meanwhile.
+        let Some(db) = inserted else { return };
+        let why = match catch_unwind(AssertUnwindSafe(|| db.flush())) {
+            Ok(Ok(_)) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "damaged".into(),
+        };
+        self.give_up(&mut self.slot(), &why);
     }
 
     /// All results and states; none when they can't be read, which is not the same as there being none.
@@ -252,7 +269,15 @@ impl Store {
         });
     }
 
-    /// Nothing is going to be asked for a while: lets others in.
+    /// Nothing was asked for a moment: closes it if another process waits for it. Opening it again takes longer than many a command.
+    pub fn let_in(&self) {
+        let mut slot = self.slot();
+        if matches!(*slot, Slot::Open(_)) && self.somebody_waits() {
+            *slot = Slot::Closed;
+        }
+    }
+
+    /// Nothing is going to be asked for a while: closes it.
     pub fn idle(&self) {
         let mut slot = self.slot();
         if matches!(*slot, Slot::Open(_)) {

@@ -102,14 +102,23 @@ impl Walker {
     /// A directory can't be read: its files may be inputs, so nothing may be said without them.
     pub fn walk(&self, bases: &[String]) -> io::Result<Tree> {
         let mut tree = Tree::default();
+        self.walk_into(&mut tree, outermost(bases))?;
+        // No walk comes through a link, unless it is where one begins.
+        let missed = bases.iter().filter(|base| tree.directory(base).is_none());
+        let missed: Vec<String> = missed.cloned().collect();
+        self.walk_into(&mut tree, outermost(&missed))?;
+        Ok(tree)
+    }
+
+    fn walk_into(&self, tree: &mut Tree, bases: Vec<String>) -> io::Result<()> {
         let mut level: Vec<(Box<str>, Option<Arc<Rules>>)> = Vec::new();
-        for base in outermost(bases) {
+        for base in bases {
             if let Some(rules) = self.rules_at(&base) {
                 level.push((base.into_boxed_str(), rules));
             }
         }
         if level.is_empty() {
-            return Ok(tree);
+            return Ok(());
         }
         let root = Opened::root(&self.root).map_err(|error| with_path(error, &self.root))?;
         while !level.is_empty() {
@@ -131,7 +140,13 @@ impl Walker {
             }
             level = below;
         }
-        Ok(tree)
+        Ok(())
+    }
+
+    /// What git's files outside the workspace are now. As long as they are that, the same is ignored, unless something
+    /// in the workspace says otherwise.
+    pub fn outside(&self) -> Vec<Option<Stat>> {
+        self.ignores.outside()
     }
 
     /// Whether git ignores a file, tracked ones aside.
@@ -389,6 +404,21 @@ mod tests {
         assert_eq!(walked(&walker, "sub/deep"), ["sub/deep/local"]);
         assert!(walked(&walker, "nowhere").is_empty());
         assert!(walker.is_ignored("sub/local") && !walker.is_ignored("sub/deep/local"));
+    }
+
+    #[test]
+    fn a_base_that_is_a_link_is_walked_whatever_else_is() {
+        let dir = tempfile::tempdir().expect("a directory");
+        write(dir.path(), "real/in/a", "");
+        std::os::unix::fs::symlink("real", dir.path().join("link")).expect("linked");
+        let walker = Walker::new(dir.path(), []);
+        for bases in [&["link/in"][..], &["", "link/in", "link"], &["", "link"]] {
+            let bases: Vec<String> = bases.iter().map(|base| (*base).to_owned()).collect();
+            let tree = walker.walk(&bases).expect("walks");
+            let mut found = Vec::new();
+            files(&tree, "link/in", &mut found);
+            assert_eq!(found, ["link/in/a"], "{bases:?}");
+        }
     }
 
     #[test]

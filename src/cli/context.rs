@@ -7,6 +7,7 @@ use std::sync::Arc;
 use miette::{GraphicalReportHandler, GraphicalTheme, NarratableReportHandler};
 
 use crate::engine::environment::Caller;
+use crate::engine::event::Spent;
 use crate::engine::session::{self, Session};
 use crate::graph;
 use crate::pipeline::model::{ProjectId, TargetId, Workspace};
@@ -32,6 +33,8 @@ pub struct Place {
     /// The member whose directory it is.
     pub member: Option<ProjectId>,
     pub warnings: Vec<Problem>,
+    /// On reading the pipeline files.
+    pub read: Spent,
 }
 
 impl Context {
@@ -59,9 +62,8 @@ impl Context {
     /// # Errors
     /// There is none, or it has errors.
     pub fn load(&self) -> Result<Place, Ended> {
-        let (loaded, member) = self
-            .try_load()
-            .map_err(|problems| self.report(&problems.0))?;
+        let (loaded, read) = Spent::on("read the pipeline files", || self.try_load());
+        let (loaded, member) = loaded.map_err(|problems| self.report(&problems.0))?;
         let workspace = Arc::new(loaded.workspace);
         let member = member.and_then(|dir| {
             workspace
@@ -74,6 +76,7 @@ impl Context {
             workspace,
             member,
             warnings: loaded.warnings,
+            read,
         })
     }
 

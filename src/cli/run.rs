@@ -2,10 +2,9 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use crate::engine::deploy::early;
-use crate::engine::event::Listener;
+use crate::engine::event::{Listener, Spent};
 use crate::engine::git::Git;
 use crate::engine::plan::{Plan, PlanError};
 use crate::engine::run::{dry_run, run as run_plan};
@@ -85,7 +84,7 @@ pub fn retry(context: &Context) -> Result<u8, Ended> {
 /// # Errors
 /// As [`run`].
 pub fn run_in(context: &Context, place: &Place, words: &Words) -> Result<u8, Ended> {
-    match prepare(context, place, words, None)? {
+    match prepare(context, place, words)? {
         Some((session, plan)) => {
             let mut screen = reporter(context.report_options());
             let code = run_and_tell(&session, &plan, &mut *screen);
@@ -110,13 +109,32 @@ pub fn run_in(context: &Context, place: &Place, words: &Words) -> Result<u8, End
 ///
 /// # Errors
 /// As [`run`].
-pub fn prepare(
+fn prepare(
     context: &Context,
     place: &Place,
     words: &Words,
-    interrupted: Option<&Arc<AtomicBool>>,
 ) -> Result<Option<(Arc<Session>, Plan)>, Ended> {
-    let options = &context.options;
+    let Some(chosen) = choose(context, place, words)? else {
+        return Ok(None);
+    };
+    let options = options(context, words, &chosen);
+    let session = session(context, place, options);
+    let plan = plan(context, &session, &chosen)?;
+    Ok(Some((session, plan)))
+}
+
+/// The targets of a run, without those that they need.
+pub struct Chosen {
+    selected: Vec<TargetId>,
+    /// Those that were asked for by name.
+    named: Vec<TargetId>,
+}
+
+/// The targets that words stand for; none where nothing selected is affected by the changes since `--since`.
+///
+/// # Errors
+/// As [`run`].
+pub fn choose(context: &Context, place: &Place, words: &Words) -> Result<Option<Chosen>, Ended> {
     if place.workspace.cache.remote.is_some() {
         let _ = writeln!(
             std::io::stderr(),
@@ -130,13 +148,19 @@ pub fn prepare(
             return Ok(None);
         }
     }
-    let named: Vec<TargetId> = if words.targets.is_empty() {
+    let named = if words.targets.is_empty() {
         Vec::new()
     } else {
         selected.clone()
     };
+    Ok(Some(Chosen { selected, named }))
+}
+
+/// What the command line says about a run of these targets.
+pub fn options(context: &Context, words: &Words, chosen: &Chosen) -> session::Options {
+    let options = &context.options;
     let jobs = options.jobs.map(usize::from);
-    let session_options = session::Options {
+    session::Options {
         jobs: jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
         keep_going: options.keep_going,
         dry_run: options.dry_run,
@@ -148,30 +172,42 @@ pub fn prepare(
         hotfix: options.hotfix.clone(),
         takeover: options.takeover,
         logs: options.verbose > 0,
-        named: named.clone(),
+        named: chosen.named.clone(),
         args: words.args.clone(),
-        interrupted: interrupted.cloned(),
-    };
-    let session = Arc::new(Session::new(
-        Arc::clone(&place.workspace),
-        session_options,
-        context.caller.clone(),
-    ));
-    let planned = Plan::new(&session, &selected, &named).and_then(|plan| {
-        if !options.dry_run {
-            early::look(&session, &plan)
+        ..session::Options::default()
+    }
+}
+
+/// What a run in this place knows.
+pub fn session(context: &Context, place: &Place, options: session::Options) -> Arc<Session> {
+    let workspace = Arc::clone(&place.workspace);
+    let session = Session::new(workspace, options, context.caller.clone());
+    session.note(place.read);
+    Arc::new(session)
+}
+
+/// What a run will do.
+///
+/// # Errors
+/// A named target's condition isn't met; a variable that a target refers to is unset.
+pub fn plan(context: &Context, session: &Arc<Session>, chosen: &Chosen) -> Result<Plan, Ended> {
+    let plan = || {
+        let plan = Plan::new(session, &chosen.selected, &chosen.named)?;
+        if !session.options.dry_run {
+            early::look(session, &plan)
                 .map_err(|(problem, code)| PlanError::Refused(problem, code))?;
         }
         Ok(plan)
-    });
-    match planned {
-        Ok(plan) => Ok(Some((session, plan))),
-        Err(PlanError::Refused(problem, code)) => {
+    };
+    let (plan, planned) = Spent::on("plan", plan);
+    session.note(planned);
+    plan.map_err(|error| match error {
+        PlanError::Refused(problem, code) => {
             context.show(&[problem]);
-            Err(Ended(code))
+            Ended(code)
         }
-        Err(PlanError::Invalid(problems)) => Err(context.report(&problems)),
-    }
+        PlanError::Invalid(problems) => context.report(&problems),
+    })
 }
 
 /// Runs what was prepared, and adds it to the history; the exit code.

@@ -2,7 +2,7 @@
 //! person sees and to the history: reporters and recorders are made from these alone.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -108,6 +108,24 @@ pub struct Finished {
     pub location: (Arc<str>, usize),
     /// The process exit code this failure asks for: 1, or 3 when a tool, service program or engine is missing.
     pub exit_with: u8,
+}
+
+/// A part of what forge did itself, beside the targets.
+#[derive(Clone, Copy, Debug)]
+pub struct Spent {
+    pub what: &'static str,
+    pub began: Instant,
+    pub took: Duration,
+}
+
+impl Spent {
+    /// Does something; what came of it, and what it took.
+    pub fn on<T>(what: &'static str, work: impl FnOnce() -> T) -> (T, Self) {
+        let began = Instant::now();
+        let done = work();
+        let took = began.elapsed();
+        (done, Self { what, began, took })
+    }
 }
 
 /// A deployment or a rollback, as all of its events name it.
@@ -259,6 +277,9 @@ pub trait Listener {
 
     /// Called about every 100 ms while something runs: clocks and spinners.
     fn tick(&mut self) {}
+
+    /// Forge has done something beside the targets; the first of it before the run began.
+    fn spent(&mut self, _spent: &Spent) {}
 
     /// An interactive target is about to own the terminal, or has given it back.
     fn suspend(&mut self, _suspended: bool) {}

@@ -1,8 +1,12 @@
-//! What git says of the workspace: asked only when a target wants to know.
+//! What git says of the workspace: asked only when a target wants to know. Which commit and branch is checked out is read from its
+//! files, where they are of the usual kind: a process takes longer than everything else in a run with little to do.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+
+use crate::cache::ignored::Repository;
 
 /// Answers about the commit that is checked out.
 pub struct Git {
@@ -29,7 +33,10 @@ impl Git {
     /// The commit, 40 digits.
     pub fn sha(&self) -> Option<&str> {
         self.sha
-            .get_or_init(|| self.line(&["rev-parse", "--verify", "-q", "HEAD"]))
+            .get_or_init(|| match self.head() {
+                Head::Known { sha, .. } => sha,
+                Head::Unknown => self.line(&["rev-parse", "--verify", "-q", "HEAD"]),
+            })
             .as_deref()
     }
 
@@ -37,7 +44,10 @@ impl Git {
     /// request is not it: it is whoever opened it that names it, and deployments hang on branch names.
     pub fn branch(&self) -> Option<&str> {
         let ask = || {
-            let named = self.line(&["symbolic-ref", "-q", "--short", "HEAD"]);
+            let named = match self.head() {
+                Head::Known { branch, .. } => branch,
+                Head::Unknown => self.line(&["symbolic-ref", "-q", "--short", "HEAD"]),
+            };
             named
                 .or_else(|| self.github("branch"))
                 .or_else(|| (self.caller)("CI_COMMIT_BRANCH"))
@@ -65,6 +75,25 @@ impl Git {
         *self.dirty.get_or_init(ask)
     }
 
+    /// What is checked out, by git's files.
+    fn head(&self) -> Head {
+        // Git may have been told to look elsewhere.
+        let is_told = |name: &&str| (self.caller)(name).is_some();
+        if ["GIT_DIR", "GIT_COMMON_DIR", "GIT_CEILING_DIRECTORIES"]
+            .iter()
+            .any(|name| is_told(&name))
+        {
+            return Head::Unknown;
+        }
+        match Repository::find(&self.root) {
+            Some(repository) => head_of(&repository).unwrap_or(Head::Unknown),
+            None => Head::Known {
+                sha: None,
+                branch: None,
+            },
+        }
+    }
+
     fn github(&self, kind: &str) -> Option<String> {
         let pushed = (self.caller)("GITHUB_REF_TYPE")? == kind;
         pushed.then(|| (self.caller)("GITHUB_REF_NAME")).flatten()
@@ -87,4 +116,43 @@ impl Git {
             .success()
             .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
+}
+/// What is checked out.
+enum Head {
+    Known {
+        sha: Option<String>,
+        branch: Option<String>,
+    },
+    /// Only git can tell.
+    Unknown,
+}
+
+/// None where the files aren't of the usual kind.
+fn head_of(repository: &Repository) -> Option<Head> {
+    let is_sha = |text: &str| text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let text = fs::read_to_string(repository.git_dir.join("HEAD")).ok()?;
+    let Some(name) = text.trim_end().strip_prefix("ref: ") else {
+        let sha = Some(text.trim_end().to_owned()).filter(|text| is_sha(text))?;
+        return Some(Head::Known {
+            sha: Some(sha),
+            branch: None,
+        });
+    };
+    let branch = name.strip_prefix("refs/heads/")?.to_owned();
+    let loose = fs::read_to_string(repository.common_dir.join(name));
+    let packed = || {
+        let refs = fs::read_to_string(repository.common_dir.join("packed-refs")).ok()?;
+        let mut lines = refs.lines().filter_map(|line| line.split_once(' '));
+        lines.find_map(|(sha, of)| (of == name).then(|| sha.to_owned()))
+    };
+    let sha = loose
+        .ok()
+        .map(|sha| sha.trim_end().to_owned())
+        .or_else(packed);
+    // A branch without a commit, or one whose commit is written down in another way.
+    let sha = Some(sha?).filter(|sha| is_sha(sha))?;
+    Some(Head::Known {
+        sha: Some(sha),
+        branch: Some(branch),
+    })
 }

@@ -16,14 +16,16 @@ use crate::cache::walk::Tree;
 use crate::parallel;
 use crate::pipeline::model::{Kind, Target, TargetId};
 
+use super::event::Spent;
 use super::session::Session;
 
 /// So many targets are worth a thread to glance at them.
-const SHARE: usize = 32;
+pub(super) const SHARE: usize = 32;
 
 /// The files of a target with commands as they are now. (Of other kinds files don't tell everything.)
 pub struct Glance {
-    pub inputs: Result<Inputs, InputError>,
+    /// None where somebody saw to it that they are the memo's.
+    pub inputs: Option<Result<Inputs, InputError>>,
     /// Of the inputs, where their stats aren't the memo's; none where a file couldn't be read.
     pub digests: Option<Vec<Digest>>,
     /// Names and stats of the inputs are the memo's, so is what it made.
@@ -46,21 +48,29 @@ impl Session {
             .map(|id| self.ws.target(*id))
             .filter(|target| matches!(target.kind, Kind::Command { .. }))
             .collect();
-        let mut glances = parallel::map(&targets, SHARE, |target| self.glance(target, tree));
-        self.digest_all(&mut glances);
+        let (mut glances, compared) = Spent::on("compare with the snapshot", || {
+            parallel::map(&targets, SHARE, |target| self.glance(target, tree))
+        });
+        let ((), digested) = Spent::on("digest what changed", || self.digest_all(&mut glances));
+        self.note(compared);
+        self.note(digested);
         let ids = targets.iter().map(|target| target.id);
         ids.zip(glances).collect()
     }
 
     fn glance(&self, target: &Target, tree: &Tree) -> Glance {
-        let inputs = self.inputs(target, Some(tree));
-        let is_same = match (&inputs, self.memo(&target.address)) {
-            (Ok(inputs), Some(memo)) if inputs.stats() == memo.inputs => {
-                let manifest = self.manifest(&memo.manifest);
-                manifest.and_then(|manifest| self.place().stats(&manifest)) == Some(memo.made)
-            }
-            _ => false,
+        let is_known = self.is_known(target.id);
+        let inputs = (!is_known).then(|| self.inputs(target, Some(tree)));
+        let is_its = |memo: &Memo| match &inputs {
+            None => true,
+            Some(Ok(inputs)) => inputs.stats() == memo.inputs,
+            Some(Err(_)) => false,
         };
+        let memo = self.memo(&target.address).filter(is_its);
+        let is_same = memo.is_some_and(|memo| {
+            let manifest = self.manifest(&memo.manifest);
+            manifest.and_then(|manifest| self.place().stats(&manifest)) == Some(memo.made)
+        });
         Glance {
             inputs,
             digests: None,
@@ -71,21 +81,27 @@ impl Session {
     /// What has to be read is read in one go: a few files of each of many targets are many files.
     fn digest_all(&self, glances: &mut [Glance]) {
         let unsure = glances.iter().filter(|glance| !glance.is_same);
-        let inputs = unsure.filter_map(|glance| glance.inputs.as_ref().ok());
+        let inputs = unsure.filter_map(|glance| glance.inputs.as_ref()?.as_ref().ok());
         // Whoever looks at the target tells what can't be read.
         let Ok(digests) = self.index.digests(inputs.flat_map(Inputs::stat_of_each)) else {
             return;
         };
         let mut digests = digests.into_iter();
         for glance in glances.iter_mut().filter(|glance| !glance.is_same) {
-            if let Ok(inputs) = &glance.inputs {
+            if let Some(Ok(inputs)) = &glance.inputs {
                 glance.digests = Some(digests.by_ref().take(inputs.files.len()).collect());
             }
         }
     }
 
-    /// After a look in full, at a target that has nothing to do: leaves word for the next, if it may rely on it.
-    pub fn leave_memo(&self, target: &Target, inputs: &Inputs, rest: &Preimage, state: &State) {
+    /// After a look in full, at a target that has nothing to do: leaves word for the next, if it may rely on it; whether it may.
+    pub fn leave_memo(
+        &self,
+        target: &Target,
+        inputs: &Inputs,
+        rest: &Preimage,
+        state: &State,
+    ) -> bool {
         let made = || {
             let manifest = self.manifest(&state.manifest)?;
             self.place().trusted_stats(&manifest)
@@ -98,8 +114,10 @@ impl Session {
             manifest: state.manifest,
             made,
         });
+        let may = memo.is_some();
         if let Some(memo) = memo {
             self.set_memo(&target.address, memo);
         }
+        may
     }
 }

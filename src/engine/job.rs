@@ -24,6 +24,7 @@ use super::event::{Event, Finished, Outcome};
 use super::log::{Lines, Log};
 use super::look::{Fault, Look};
 use super::outcome::Wording;
+use super::records::{Entry, Records};
 use super::render::Values;
 use super::session::{Session, lock};
 
@@ -31,6 +32,7 @@ use super::session::{Session, lock};
 pub struct Shared {
     pub session: Arc<Session>,
     pub services: Arc<Services>,
+    pub(super) records: Records,
     pub events: Sender<Message>,
     /// The run was interrupted: nothing starts, everything ends, but for what cleans up.
     pub cancelled: AtomicBool,
@@ -53,14 +55,6 @@ pub enum Message {
     Asked,
 }
 
-/// The right to work on a target, as long as it is kept.
-pub(super) struct Turn {
-    /// None where no lock can be had: then nothing can be kept either.
-    lock: Option<File>,
-    /// Another forge worked on it meanwhile.
-    waited: bool,
-}
-
 /// How a run of the commands ended.
 pub(super) enum End {
     Success,
@@ -75,6 +69,8 @@ pub struct Job<'a> {
     pub(super) target: &'a Target,
     /// Runs because of a `finally`: an interrupt is what it is for.
     cleans_up: bool,
+    /// The right to work on the target. None where no lock can be had: then nothing can be kept either.
+    turn: Mutex<Option<File>>,
     pub(super) words: Wording<'a>,
 }
 
@@ -86,6 +82,7 @@ impl<'a> Job<'a> {
             session,
             target,
             cleans_up,
+            turn: Mutex::default(),
             words: Wording::new(session, target),
         }
     }
@@ -113,11 +110,11 @@ impl<'a> Job<'a> {
         if self.session.options.no_cache {
             return self.execute(look);
         }
-        let turn = self.take_turn();
+        let has_waited = self.take_turn();
         if self.is_cancelled() {
             return Ok(self.words.interrupted());
         }
-        if turn.waited {
+        if has_waited {
             // That took as long as it took: what was found before says nothing any more.
             self.session.newest_state(&self.target.address);
             look = self.session.look(self.target, None)?;
@@ -160,34 +157,46 @@ impl<'a> Job<'a> {
         });
     }
 
-    /// Waits until no other forge works on this target; then what that one did is found.
-    pub(super) fn take_turn(&self) -> Turn {
-        let mut turn = Turn {
-            lock: self.own_lock().ok(),
-            waited: false,
+    /// Waits until no other forge works on this target; then what that one did is found. Whether one did.
+    pub(super) fn take_turn(&self) -> bool {
+        let Ok(file) = self.own_lock() else {
+            return false;
         };
-        while let Some(file) = &turn.lock {
-            match file.try_lock() {
-                Err(TryLockError::WouldBlock) if !self.is_cancelled() => {
-                    if !std::mem::replace(&mut turn.waited, true) {
-                        self.tell(Event::Waiting {
-                            target: Arc::clone(&self.target.address),
-                            why: "another forge runs it".into(),
-                        });
-                    }
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-                _ => break,
+        let mut waited = false;
+        while let Err(TryLockError::WouldBlock) = file.try_lock() {
+            if self.is_cancelled() {
+                break;
             }
+            if !std::mem::replace(&mut waited, true) {
+                self.tell(Event::Waiting {
+                    target: Arc::clone(&self.target.address),
+                    why: "another forge runs it".into(),
+                });
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
-        turn
+        *lock(&self.turn) = Some(file);
+        waited
     }
 
     fn own_lock(&self) -> std::io::Result<File> {
         let cache_dir = &self.session.cache_dir;
-        store::prepare(cache_dir)?;
-        fs::create_dir_all(cache_dir.join("locks"))?;
-        store::lock_file(cache_dir, &self.session.lock_name(&self.target.address))
+        let name = self.session.lock_name(&self.target.address);
+        store::lock_file(cache_dir, &name).or_else(|_| {
+            store::prepare(cache_dir)?;
+            fs::create_dir_all(cache_dir.join("locks"))?;
+            store::lock_file(cache_dir, &name)
+        })
+    }
+
+    /// Leaves what is to be remembered to the store; the target is done.
+    pub(super) fn leave(&self, batch: Batch) {
+        self.session.outdate_snapshot();
+        self.shared.records.put(Entry {
+            batch,
+            marker: self.session.marker(&self.target.address),
+            turn: lock(&self.turn).take(),
+        });
     }
 
     /// Puts the outputs in place from what an earlier run with this key left; none when that can't be had.
@@ -222,14 +231,12 @@ impl<'a> Job<'a> {
             used: store::now(),
             ..record.clone()
         };
-        self.session.outdate_snapshot();
-        self.session.store.put(&Batch {
+        self.leave(Batch {
             results: vec![(look.key, used)],
             states: vec![(self.target.address.to_string(), kept.clone())],
             ..Batch::default()
         });
         self.session.set_state(&self.target.address, kept.clone());
-        let _ = fs::remove_file(self.session.marker(&self.target.address));
         let mut finished = self.words.fresh(&kept, look);
         finished.log = log.into();
         if touched > 0 {

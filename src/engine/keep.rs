@@ -60,10 +60,13 @@ impl Job<'_> {
 
     /// Leaves word that the target runs, so that a run that is ended can be told from one that left a record.
     fn mark(&self, strays: &Strays) -> std::io::Result<()> {
-        store::prepare(&self.session.cache_dir)?;
         let marker = self.session.marker(&self.target.address);
-        marker.parent().map_or(Ok(()), fs::create_dir_all)?;
-        fs::write(&marker, postcard::to_stdvec(strays).unwrap_or_default())
+        let strays = postcard::to_stdvec(strays).unwrap_or_default();
+        fs::write(&marker, &strays).or_else(|_| {
+            store::prepare(&self.session.cache_dir)?;
+            marker.parent().map_or(Ok(()), fs::create_dir_all)?;
+            fs::write(&marker, strays)
+        })
     }
 
     /// What lay in the outputs before a run that left no record.
@@ -281,8 +284,7 @@ impl Job<'_> {
             size: manifest.size() + kept.log.len() as u64,
         };
         let flaky = session.store.failures(&look.key) > 0;
-        session.outdate_snapshot();
-        session.store.put(&Batch {
+        self.leave(Batch {
             results: kept
                 .store_it
                 .then_some((look.key, record))
@@ -294,7 +296,6 @@ impl Job<'_> {
         });
         session.keep_manifest(state.manifest, Arc::clone(manifest));
         session.set_state(address, state);
-        let _ = fs::remove_file(session.marker(address));
         flaky
     }
 }

@@ -145,6 +145,9 @@ impl Session {
         if let (true, Some(glance), Some(state)) = (asks, &glance, &state)
             && self.is_as_it_was(target, glance, &rest, state)
         {
+            if let Some(Ok(inputs)) = &glance.inputs {
+                self.learn(target, inputs);
+            }
             return Ok(Look {
                 inputs: Inputs::default(),
                 preimage: rest,
@@ -154,8 +157,12 @@ impl Session {
             });
         }
         let (inputs, digests) = match glance {
-            Some(glance) => (glance.inputs?, glance.digests),
-            None => (self.inputs(target, None)?, None),
+            Some(Glance {
+                inputs: Some(inputs),
+                digests,
+                ..
+            }) => (inputs?, digests),
+            _ => (self.inputs(target, None)?, None),
         };
         let mut preimage = rest.clone();
         match digests {
@@ -185,7 +192,9 @@ impl Session {
         look.reason = match state {
             Some(state) if state.key == key => match self.is_as_left(target, &state)? {
                 None => {
-                    self.leave_memo(target, &look.inputs, &rest, &state);
+                    if self.leave_memo(target, &look.inputs, &rest, &state) {
+                        self.learn(target, &look.inputs);
+                    }
                     look.fresh = Some(state);
                     String::new()
                 }

@@ -1,8 +1,8 @@
 //! The plan, the scheduler, and the life of one target from ready to outcome.
 //!
-//! [`session`] is what a run knows, [`look`] whether a target has anything to do (at a [`glance`], if it can), [`job`] how it is done and [`keep`] what becomes of its outputs,
+//! [`session`] is what a run knows, [`look`] whether a target has anything to do (at a [`glance`], if it can, or as it is [`known`]), [`job`] how it is done and [`keep`] what becomes of its outputs,
 //! [`image`], [`base`], [`found`], [`provide`] and [`build`] the same for images, [`deploy`] for deployments,
-//! [`scheduler`] in which order, [`run`] the coordinator that owns the state, [`active`] who else runs here. What people see are [`event`]s.
+//! [`records`] how that gets into the store, [`scheduler`] in which order, [`run`] the coordinator that owns the state, [`active`] who else runs here. What people see are [`event`]s.
 
 pub mod active;
 mod base;
@@ -16,6 +16,7 @@ mod glance;
 mod image;
 pub mod job;
 mod keep;
+mod known;
 mod log;
 mod login;
 pub mod look;
@@ -23,6 +24,7 @@ mod origin;
 pub mod outcome;
 pub mod plan;
 mod provide;
+mod records;
 pub mod render;
 pub mod run;
 pub mod scheduler;

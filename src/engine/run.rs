@@ -23,20 +23,23 @@ use crate::pipeline::model::{Deploy, Kind, Target, TargetId};
 use super::active::{self, Mark};
 use super::deploy;
 use super::environment;
-use super::event::{Counts, Event, Finished, Listener, Outcome};
+use super::event::{Counts, Event, Finished, Listener, Outcome, Spent};
 use super::glance::Glance;
 use super::job::{Job, Message, Shared};
 use super::look::{Fault, Look};
 use super::outcome::Wording;
 use super::plan::{Plan, action};
+use super::records::Records;
 use super::render::Plain;
 use super::scheduler::{Scheduler, Step, blamed};
 use super::session::{Session, lock};
 
 /// How often clocks on the screen move.
 const TICK: Duration = Duration::from_millis(100);
-/// How long the store stays open with nothing to ask.
+/// After so long with nothing to do is looked whether another process waits for the store.
 const IDLE: Duration = Duration::from_millis(30);
+/// After so many looks in a row it is closed in any case.
+const LONG: usize = 8;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +72,8 @@ struct Coordinator<'a> {
     exit_code: u8,
     began: Instant,
     signals: usize,
+    /// How often in a row nothing happened.
+    quiet: usize,
     /// Targets that an interrupt doesn't end.
     cleaning: HashSet<TargetId>,
     /// The target that owns the terminal.
@@ -110,6 +115,7 @@ impl<'a> Coordinator<'a> {
             exit_code: 0,
             began: Instant::now(),
             signals: 0,
+            quiet: 0,
             cleaning: HashSet::new(),
             interactive: None,
             asking: VecDeque::new(),
@@ -133,6 +139,7 @@ impl<'a> Coordinator<'a> {
             jobs: self.session.options.jobs,
             dry_run: self.session.options.dry_run,
         });
+        self.tell_spent();
     }
 
     fn work(&mut self) {
@@ -194,11 +201,10 @@ impl<'a> Coordinator<'a> {
     fn look_now(&mut self, target: &Target) -> Result<Look, Fault> {
         let (session, plan) = (self.session, self.plan);
         let glances = self.glances.get_or_insert_with(|| {
-            let targets = plan.targets.iter();
-            let bases = targets.flat_map(|id| session.spec(*id).bases.clone());
-            let bases: Vec<String> = bases.collect();
+            let bases = session.bases_of_unknown(&plan.targets);
+            let (tree, walked) = Spent::on("list inputs", || session.walker.walk(&bases));
+            session.note(walked);
             // A directory that can't be read is the trouble of those that look into it: each walks for itself then.
-            let tree = session.walker.walk(&bases);
             tree.map_or_else(
                 |_| HashMap::new(),
                 |tree| session.glances(&plan.targets, &tree),
@@ -299,6 +305,7 @@ impl<'a> Coordinator<'a> {
         let shared = Arc::new(Shared {
             session: Arc::clone(session),
             services,
+            records: Records::new(session)?,
             events: events.clone(),
             cancelled: AtomicBool::new(false),
             killed: AtomicBool::new(false),
@@ -330,14 +337,24 @@ impl<'a> Coordinator<'a> {
         let Some(hands) = &self.hands else { return };
         let message = match hands.messages.recv_timeout(IDLE) {
             Err(RecvTimeoutError::Timeout) => {
-                self.session.store.idle();
+                self.session.store.let_in();
                 hands.messages.recv_timeout(TICK)
             }
             other => other,
         };
         match message {
-            Ok(message) => self.hear(message),
-            Err(_) => self.listener.tick(),
+            Ok(message) => {
+                self.quiet = 0;
+                self.hear(message);
+            }
+            Err(_) => {
+                self.quiet += 1;
+                if self.quiet == LONG {
+                    // Whoever stops this process shouldn't stop all others with it.
+                    self.session.store.idle();
+                }
+                self.listener.tick();
+            }
         }
     }
 
@@ -489,6 +506,11 @@ impl<'a> Coordinator<'a> {
         }
     }
 
+    fn tell_spent(&mut self) {
+        let spent = self.session.take_spent();
+        spent.iter().for_each(|spent| self.listener.spent(spent));
+    }
+
     fn tell_warnings(&mut self) {
         for message in self.session.take_warnings() {
             self.listener.on(&Event::Warning {
@@ -505,6 +527,7 @@ impl<'a> Coordinator<'a> {
         if let Some(hands) = self.hands.take() {
             hands.shared.services.stop_all();
             hands.signals.close();
+            hands.shared.records.finish();
             while let Ok(message) = hands.messages.try_recv() {
                 match message {
                     Message::Event(event) => self.listener.on(&event),
@@ -514,9 +537,15 @@ impl<'a> Coordinator<'a> {
             }
             marked = hands.active;
         }
-        self.session.save();
+        if self.session.options.watched {
+            self.session.store.idle();
+        } else {
+            let ((), saved) = Spent::on("write the snapshot", || self.session.save());
+            self.session.note(saved);
+        }
         drop(marked);
         self.tell_warnings();
+        self.tell_spent();
         let summary = Summary {
             counts: self.counts,
             exit_code: self.exit_code,

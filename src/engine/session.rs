@@ -24,6 +24,7 @@ use crate::pipeline::model::{ServiceId, TargetId, Workspace};
 
 use super::active;
 use super::environment::Caller;
+use super::event::Spent;
 use super::git::Git;
 use super::look::Fault;
 use super::render::Plain;
@@ -57,6 +58,8 @@ pub struct Options {
     pub args: Vec<String>,
     /// Given where the process goes on after the run. Set, it ends a run that doesn't listen for signals itself yet.
     pub interrupted: Option<Arc<AtomicBool>>,
+    /// Somebody hears of what happens to files, and says when the snapshot is to be written.
+    pub watched: bool,
 }
 
 /// What a target left to those that need it.
@@ -103,6 +106,10 @@ pub struct Session {
     /// Only the snapshot is to know something new.
     noticed: AtomicBool,
     warnings: Arc<Mutex<Vec<String>>>,
+    /// Targets whose inputs are those of their memo, as far as is known.
+    pub(super) known: Mutex<HashSet<TargetId>>,
+    /// What was done so far beside the targets.
+    spent: Mutex<Vec<Spent>>,
 }
 
 impl Session {
@@ -123,7 +130,8 @@ impl Session {
         } else {
             Store::new(&cache_dir, warn)
         };
-        let (known, snapshot) = what_was(&cache_dir, &store);
+        let ((known, snapshot), read) =
+            Spent::on("read the snapshot", || what_was(&cache_dir, &store));
         let snapshot = Arc::new(snapshot);
         // A run that changes nothing doesn't even make a file to read the clock.
         let probe_dir = if options.dry_run {
@@ -160,7 +168,30 @@ impl Session {
             store,
             claims,
             warnings,
+            known: Mutex::default(),
+            spent: Mutex::new(vec![read]),
         }
+    }
+
+    /// Makes it ready for another run: what was read of the workspace stays, what was asked of git, tools, engines and registries
+    /// is asked again.
+    pub fn again(&mut self) {
+        self.git = Git::new(&self.ws.root);
+        self.tools = Tools::new(self.tools.all());
+        self.unfinished = unfinished(&self.cache_dir);
+        (self.registry, self.engine) = (OnceLock::new(), OnceLock::new());
+        (self.asked_images, self.bases, self.done) = Default::default();
+        self.providers = Mutex::default();
+    }
+
+    /// Keeps what something took, for whoever wants to know.
+    pub fn note(&self, spent: Spent) {
+        lock(&self.spent).push(spent);
+    }
+
+    /// What was noted since the last call.
+    pub fn take_spent(&self) -> Vec<Spent> {
+        std::mem::take(&mut *lock(&self.spent))
     }
 
     pub fn spec(&self, id: TargetId) -> &Spec {

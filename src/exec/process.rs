@@ -8,13 +8,11 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::supervisor;
+use super::supervisor::{self, Program, Supervised};
 
 /// What to start.
 pub struct Spec<'a> {
@@ -46,7 +44,7 @@ impl Exit {
 
 /// A running process; ended with all its descendants when it is dropped.
 pub struct Process {
-    child: Child,
+    supervised: Supervised,
     output: File,
     /// Readable once the child has ended; none where the system has no such thing.
     end: Option<OwnedFd>,
@@ -85,24 +83,17 @@ impl Handle {
 /// # Errors
 /// The program doesn't exist or can't be executed, the directory is missing, the system is out of processes.
 pub fn spawn(spec: &Spec) -> io::Result<Process> {
-    let (program, args) = spec
-        .argv
-        .split_first()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "an empty command"))?;
-    let mut command = Command::new(program);
-    command.args(args).current_dir(spec.dir).env_clear();
-    command.envs(spec.env.iter().map(|(name, value)| (name, value)));
+    let mut program = Program::new(spec.argv, spec.dir, spec.env)?;
     let (reader, writer) = io::pipe()?;
-    if !spec.interactive {
-        command.stdin(Stdio::null());
-        command.stdout(writer.try_clone()?).stderr(writer);
-    }
-    supervisor::install(&mut command, spec.interactive);
-    let child = command.spawn()?;
-    let pid = child.id() as libc::pid_t;
-    drop(command); // and with it our copies of the pipe's writing end
+    let streams = if spec.interactive {
+        None
+    } else {
+        Some((File::open("/dev/null")?.into(), writer.into()))
+    };
+    let supervised = supervisor::start(&mut program, streams)?;
+    let pid = supervised.pid;
     Ok(Process {
-        child,
+        supervised,
         output: into_file(reader),
         end: end_of(pid),
         handle: Handle {
@@ -217,6 +208,12 @@ impl Process {
         }
     }
 
+    /// Then its number may be another's.
+    fn is_reaped(&self) -> bool {
+        let pid = self.handle.pid.lock();
+        pid.unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
     /// Whether it has ended; doesn't reap it.
     fn has_ended(&self) -> bool {
         self.peek(libc::WNOHANG)
@@ -226,7 +223,7 @@ impl Process {
         // SAFETY: plain system call on a zeroed structure.
         unsafe {
             let mut info: libc::siginfo_t = std::mem::zeroed();
-            let id = self.child.id();
+            let id = self.supervised.pid as libc::id_t;
             let flags = libc::WEXITED | libc::WNOWAIT | flags;
             libc::waitid(libc::P_PID, id, &mut info, flags) == 0 && info.si_pid() != 0
         }
@@ -237,6 +234,9 @@ impl Process {
     /// # Errors
     /// Somebody else reaped the child.
     pub fn wait(&mut self) -> io::Result<Exit> {
+        if self.is_reaped() {
+            return Err(io::Error::from_raw_os_error(libc::ECHILD));
+        }
         while !self.peek(0) {
             let error = io::Error::last_os_error();
             if error.kind() != io::ErrorKind::Interrupted {
@@ -248,11 +248,16 @@ impl Process {
             .pid
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let status = self.child.wait()?;
+        let mut status = 0;
+        // SAFETY: our own child, not reaped yet.
+        if unsafe { libc::waitpid(self.supervised.pid, &mut status, 0) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
         *pid = None;
-        Ok(match (status.code(), status.signal()) {
-            (Some(code), _) => Exit::Code(code),
-            (None, signal) => Exit::Signal(signal.unwrap_or(0)),
+        Ok(if libc::WIFEXITED(status) {
+            Exit::Code(libc::WEXITSTATUS(status))
+        } else {
+            Exit::Signal(libc::WTERMSIG(status))
         })
     }
 }

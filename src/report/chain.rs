@@ -1,6 +1,6 @@
 //! Several listeners as one. Knows nothing of what they do.
 
-use crate::engine::event::{Event, Listener};
+use crate::engine::event::{Event, Listener, Spent};
 
 /// Passes everything on to each of its listeners, in the order in which they were added.
 #[derive(Default)]
@@ -27,6 +27,10 @@ impl Listener for Chain<'_> {
     fn suspend(&mut self, suspended: bool) {
         self.listeners.iter_mut().for_each(|l| l.suspend(suspended));
     }
+
+    fn spent(&mut self, spent: &Spent) {
+        self.listeners.iter_mut().for_each(|l| l.spent(spent));
+    }
 }
 
 impl<L: Listener + ?Sized> Listener for &mut L {
@@ -41,6 +45,10 @@ impl<L: Listener + ?Sized> Listener for &mut L {
     fn suspend(&mut self, suspended: bool) {
         (**self).suspend(suspended);
     }
+
+    fn spent(&mut self, spent: &Spent) {
+        (**self).spent(spent);
+    }
 }
 
 impl<L: Listener + ?Sized> Listener for Box<L> {
@@ -54,5 +62,9 @@ impl<L: Listener + ?Sized> Listener for Box<L> {
 
     fn suspend(&mut self, suspended: bool) {
         (**self).suspend(suspended);
+    }
+
+    fn spent(&mut self, spent: &Spent) {
+        (**self).spent(spent);
     }
 }

@@ -1,5 +1,5 @@
 //! `--trace FILE`: the run in Chrome's trace format, for `chrome://tracing` and Perfetto. One row for each
-//! target that runs at the same time, a mark for what was fresh or restored. Knows nothing of text.
+//! target that runs at the same time, a mark for what was fresh or restored, and one row for what forge does itself. Knows nothing of text.
 //!
 //! The file is written when the run ends, interrupted or not, and takes its name only when it is whole.
 
@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::engine::event::{Event, Finished, Listener};
+use crate::engine::event::{Event, Finished, Listener, Spent};
 
 use super::sink::Sink;
 
-/// Process ids in the trace: they only part the rows of targets from those of services.
+/// Process ids in the trace: they only part the rows of targets from those of services and of forge itself.
 const TARGETS: u32 = 1;
 const SERVICES: u32 = 2;
+const FORGE: u32 = 3;
 
 /// Collects spans and writes them at the end.
 pub struct Trace {
@@ -26,6 +27,8 @@ pub struct Trace {
     complaints: Sink,
     began: Instant,
     events: Vec<Value>,
+    /// Of forge itself: some of it before the run began.
+    spent: Vec<Spent>,
     running: HashMap<Arc<str>, Span>,
     /// Rows of targets that are taken.
     rows: Vec<bool>,
@@ -44,6 +47,7 @@ impl Trace {
             complaints,
             began: Instant::now(),
             events: Vec::new(),
+            spent: Vec::new(),
             running: HashMap::new(),
             rows: Vec::new(),
         }
@@ -119,9 +123,18 @@ impl Trace {
 
     /// Writes the file; what is still running is shown as far as it came.
     fn write(&mut self, now: Instant) {
-        let mut events: Vec<Value> =
-            vec![process(TARGETS, "targets"), process(SERVICES, "services")];
+        let mut events: Vec<Value> = vec![
+            process(TARGETS, "targets"),
+            process(SERVICES, "services"),
+            process(FORGE, "forge"),
+        ];
         events.append(&mut self.events);
+        for Spent { what, began, took } in self.spent.drain(..) {
+            let from = micros(began.saturating_duration_since(self.began));
+            events.push(json!({
+                "name": what, "cat": "forge", "ph": "X", "ts": from, "dur": micros(took), "pid": FORGE, "tid": 0,
+            }));
+        }
         for (target, span) in self.running.drain() {
             let from = micros(span.since.saturating_duration_since(self.began));
             let to = micros(now.saturating_duration_since(self.began));
@@ -183,5 +196,11 @@ impl Listener for Trace {
             Event::RunFinished { .. } => self.write(now),
             _ => {}
         }
+    }
+
+    fn spent(&mut self, spent: &Spent) {
+        // What came before the run moves its beginning: nothing else was told of yet.
+        self.began = self.began.min(spent.began);
+        self.spent.push(*spent);
     }
 }

@@ -76,6 +76,16 @@ impl Eyes {
             .retain(|watched| !paths.iter().any(|path| watched.starts_with(path)));
     }
 
+    /// Whether it is a directory that is watched.
+    pub fn watches(&self, path: &Path) -> bool {
+        self.watched.contains(path)
+    }
+
+    /// Whether every change is told of as it happens.
+    pub fn see_all(&self) -> bool {
+        self.watcher.is_some() && !self.polls
+    }
+
     /// Once, why changes are noticed late or not at all.
     pub fn take_warning(&mut self) -> Option<String> {
         self.warning.take()

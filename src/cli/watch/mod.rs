@@ -1,8 +1,10 @@
 //! `forge watch`: runs, then again whenever a file changes.
 //!
-//! The pipeline files are read again for every run, so a change of them is a change like any other. Whether a change
-//! matters is the cache's question: whatever isn't plainly irrelevant leads to a run, and one that finds everything
-//! fresh isn't mentioned.
+//! Whether a change matters is the cache's question: whatever isn't plainly irrelevant leads to a run, and one that finds
+//! everything fresh isn't mentioned. A run looks at what something happened to, and takes the rest for what it was: it costs
+//! what the change costs, however large the workspace. Where more than contents may be different (a pipeline file, a directory,
+//! what git ignores), everything is read anew, and when nothing has happened for a while, all files are looked at, whether
+//! the system told of everything.
 
 mod eyes;
 mod quiet;
@@ -10,20 +12,24 @@ mod relevance;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::cache::stat::Stat;
+use crate::engine::active;
+use crate::engine::session::{self, Session};
 use crate::report::reporter;
 use crate::report::style::{count, printable};
 
 use super::args::Words;
 use super::context::{Context, Ended, say};
-use super::run::{execute, prepare};
+use super::run::{self, Chosen, execute};
 
 use eyes::{Eyes, Happening};
 use quiet::Quiet;
@@ -33,6 +39,10 @@ use relevance::Relevance;
 const QUIET: Duration = Duration::from_millis(50);
 /// Something that never stops changing doesn't hold up a run for longer.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// After so long without a change there is time to look at everything.
+const CALM: Duration = Duration::from_secs(1);
+/// So many changes at once are no edit any more.
+const MANY: usize = 1000;
 /// In so many runs on end a file may change before it is taken for something that the run itself writes.
 const STREAK: usize = 3;
 
@@ -52,23 +62,15 @@ pub fn run(context: &Context, words: &Words) -> Result<u8, Ended> {
         happening,
         eyes: Eyes::open(happens),
         relevance: None,
+        held: None,
+        touched: Touched::default(),
+        unsettled: false,
         streaks: HashMap::new(),
     };
     watch.warn();
-    let mut changed = None;
-    loop {
-        let first = changed.is_none();
-        match watch.once(changed.as_ref()) {
-            Ok(Ran::Interrupted) => return Ok(130),
-            Err(ended) if first => return Err(ended),
-            Ok(Ran::Silently) if !first => {}
-            _ => watch.tell("Waiting for changes (Ctrl-C ends)."),
-        }
-        match watch.next() {
-            Some(paths) => changed = Some(paths),
-            None => return Ok(130),
-        }
-    }
+    let ended = watch.until_interrupted();
+    watch.save();
+    ended.map(|()| 130)
 }
 
 /// Sends what asks the process to end.
@@ -97,6 +99,23 @@ enum Ran {
 /// Paths relative to the workspace; empty where nobody knows which.
 type Changed = BTreeSet<String>;
 
+/// What a run knew, for the next.
+struct Held {
+    session: Arc<Session>,
+    chosen: Chosen,
+    relevance: Arc<Relevance>,
+    /// See [`Relevance::outside`].
+    outside: Vec<Option<Stat>>,
+}
+
+/// What happened since a run began to look.
+#[derive(Default)]
+struct Touched {
+    paths: BTreeSet<String>,
+    /// More than that: nothing that was known holds.
+    anything: bool,
+}
+
 struct Watch<'a> {
     context: &'a Context,
     words: &'a Words,
@@ -105,39 +124,144 @@ struct Watch<'a> {
     happening: Receiver<Happening>,
     eyes: Eyes,
     /// By the pipeline files as they last were without errors.
-    relevance: Option<Relevance>,
+    relevance: Option<Arc<Relevance>>,
+    held: Option<Held>,
+    touched: Touched,
+    /// There was a run since everything was last looked at and written down.
+    unsettled: bool,
     /// In how many runs on end a file changed.
     streaks: HashMap<String, usize>,
 }
 
 impl Watch<'_> {
-    /// Reads the pipeline files, looks at what there is to watch, and runs: in this order, so that nothing changes unseen.
+    fn until_interrupted(&mut self) -> Result<(), Ended> {
+        let mut changed = None;
+        loop {
+            let first = changed.is_none();
+            match self.once(changed.as_ref()) {
+                Ok(Ran::Interrupted) => return Ok(()),
+                Err(ended) if first => return Err(ended),
+                Ok(Ran::Silently) if !first => {}
+                _ => self.tell("Waiting for changes (Ctrl-C ends)."),
+            }
+            match self.next() {
+                Some(paths) => changed = Some(paths),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Runs: with what is known from the run before, as far as nothing has happened to it.
     fn once(&mut self, changed: Option<&Changed>) -> Result<Ran, Ended> {
         let mut news = changed.map(sentence);
         let of_pipeline = |path: &String| path.ends_with("Pipeline.toml");
         if changed.is_some_and(|changed| changed.iter().any(of_pipeline)) {
             news.take().into_iter().for_each(|news| self.tell(&news));
         }
-        let place = self.context.load()?;
-        let relevance = Relevance::new(&place.workspace);
-        self.eyes.look_at(relevance.directories());
-        self.relevance = Some(relevance);
-        self.warn();
-        let prepared = prepare(self.context, &place, self.words, Some(&self.interrupted))?;
-        let Some((session, plan)) = prepared else {
+        let Some(held) = self.hold()? else {
             return Ok(Ran::Silently);
         };
+        let plan = run::plan(self.context, &held.session, &held.chosen)?;
         let mut screen = reporter(self.context.report_options());
         let tell = |text: &str| self.tell(text);
         let mut screen = Quiet::new(&mut *screen, changed.is_some(), move || {
             news.iter().for_each(|news| tell(news));
         });
-        let code = execute(&session, &plan, &mut screen);
+        let code = execute(&held.session, &plan, &mut screen);
+        let spoken = screen.has_spoken();
+        self.held = Some(held);
+        self.unsettled = true;
         Ok(match code {
             130 => Ran::Interrupted,
-            _ if screen.has_spoken() => Ran::Visibly,
+            _ if spoken => Ran::Visibly,
             _ => Ran::Silently,
         })
+    }
+
+    /// What the run before knew, without what something happened to; else all of it anew.
+    fn hold(&mut self) -> Result<Option<Held>, Ended> {
+        let touched = std::mem::take(&mut self.touched);
+        let options = &self.context.options;
+        let may_hold = !(touched.anything || options.affected || options.since.is_some());
+        let held = self.held.take();
+        let held = held.filter(|held| may_hold && held.relevance.outside() == held.outside);
+        if let Some(mut held) = held
+            // Somebody has it still, if only for a moment.
+            && let Some(session) = Arc::get_mut(&mut held.session)
+        {
+            session.again();
+            session.unlearn(&touched.paths);
+            return Ok(Some(held));
+        }
+        self.hold_anew()
+    }
+
+    /// Reads the pipeline files, and looks at what there is to watch before anything else is looked at, so that nothing changes unseen.
+    fn hold_anew(&mut self) -> Result<Option<Held>, Ended> {
+        let place = self.context.load()?;
+        let relevance = Arc::new(Relevance::new(&place.workspace));
+        let outside = relevance.outside();
+        self.eyes.look_at(relevance.directories());
+        self.relevance = Some(Arc::clone(&relevance));
+        self.warn();
+        let Some(chosen) = run::choose(self.context, &place, self.words)? else {
+            return Ok(None);
+        };
+        let options = session::Options {
+            interrupted: Some(Arc::clone(&self.interrupted)),
+            watched: self.eyes.see_all(),
+            ..run::options(self.context, self.words, &chosen)
+        };
+        let session = run::session(self.context, &place, options);
+        Ok(Some(Held {
+            session,
+            chosen,
+            relevance,
+            outside,
+        }))
+    }
+
+    /// While nothing happens: looks whether what is known holds, and writes it down; whether it doesn't.
+    fn settle_down(&mut self) -> bool {
+        if !std::mem::take(&mut self.unsettled) {
+            return false;
+        }
+        if let Some(held) = &self.held {
+            self.touched.anything |= !held.session.are_as_known();
+        }
+        self.save();
+        self.touched.anything
+    }
+
+    fn save(&self) {
+        if let Some(Held { session, .. }) = &self.held {
+            // Others keep their hands off the store meanwhile.
+            let mark = active::mark(&session.cache_dir);
+            session.save();
+            drop(mark);
+        }
+    }
+
+    /// Takes in what happened.
+    fn touch(&mut self, paths: &[PathBuf]) {
+        for path in paths {
+            let relevance = self.relevance.as_ref();
+            let name = relevance.and_then(|relevance| relevance.inside(path));
+            let more = |name: &&str| {
+                let is_place = || {
+                    let matters = relevance.is_some_and(|relevance| relevance.name(path).is_some());
+                    matters && path.is_dir()
+                };
+                let is_rule = relevance.is_some_and(|relevance| relevance.is_rule(name));
+                is_rule || self.eyes.watches(path) || is_place()
+            };
+            match name.filter(|name| !more(name)) {
+                Some(name) if self.touched.paths.len() < MANY => {
+                    self.touched.paths.insert(name.to_owned());
+                }
+                _ => self.touched.anything = true,
+            }
+        }
     }
 
     /// What to run again for; none when a signal came first.
@@ -148,7 +272,12 @@ impl Watch<'_> {
             return Some(during.paths);
         }
         loop {
-            let first = self.happening.recv().ok()?;
+            let first = match self.happening.recv_timeout(CALM) {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) if self.settle_down() => return Some(Changed::new()),
+                Err(RecvTimeoutError::Timeout) => self.happening.recv().ok()?,
+                Err(RecvTimeoutError::Disconnected) => return None,
+            };
             let seen = self.settle(Some(first))?;
             if seen.any() {
                 self.streaks.clear();
@@ -177,8 +306,12 @@ impl Watch<'_> {
     fn take_in(&mut self, happening: Happening, seen: &mut Seen) -> Option<()> {
         match happening {
             Happening::Signal => return None,
-            Happening::Overrun => seen.overrun = true,
+            Happening::Overrun => {
+                seen.overrun = true;
+                self.touched.anything = true;
+            }
             Happening::Changed(paths, gone) => {
+                self.touch(&paths);
                 if gone {
                     self.eyes.forget(&paths);
                 }

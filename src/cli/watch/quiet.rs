@@ -1,6 +1,6 @@
 //! Keeps a run with nothing to do off the screen. Knows nothing of what the screen is.
 
-use crate::engine::event::{Event, Listener, Outcome};
+use crate::engine::event::{Event, Listener, Outcome, Spent};
 
 /// Passes events on from the first one that is worth a word; before it, says why there is a run.
 pub struct Quiet<'a, F: FnMut()> {
@@ -62,6 +62,10 @@ impl<F: FnMut()> Listener for Quiet<'_, F> {
         if self.has_spoken() {
             self.screen.suspend(suspended);
         }
+    }
+
+    fn spent(&mut self, spent: &Spent) {
+        self.screen.spent(spent);
     }
 }
 

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::cache::inputs::Claims;
-use crate::cache::walk::Walker;
+use crate::cache::stat::Stat;
+use crate::cache::walk::{Walker, split};
 use crate::engine::session;
+use crate::pipeline::FILE_NAME;
 use crate::pipeline::glob::Glob;
 use crate::pipeline::model::Workspace;
 use crate::pipeline::paths::is_within;
@@ -18,6 +20,7 @@ pub struct Relevance {
     walker: Walker,
     outputs: Vec<String>,
     output_globs: Vec<Glob>,
+    pipelines: Vec<String>,
     /// Files and directories that matter whether git ignores them or not.
     named: Vec<String>,
 }
@@ -42,7 +45,7 @@ impl Relevance {
             .targets
             .iter()
             .flat_map(|target| target.dotenv.iter().cloned());
-        let pipelines = ws.files.iter().map(|file| file.name.clone());
+        let pipelines: Vec<String> = ws.files.iter().map(|file| file.name.clone()).collect();
         Self {
             root: ws.root.clone(),
             walker: Walker::new(
@@ -57,14 +60,31 @@ impl Relevance {
             named: literal_inputs
                 .map(|input| input.pattern.clone())
                 .chain(dotenv)
-                .chain(pipelines)
+                .chain(pipelines.iter().cloned())
                 .collect(),
+            pipelines,
         }
+    }
+
+    /// A path relative to the workspace.
+    pub fn inside<'p>(&self, path: &'p Path) -> Option<&'p str> {
+        path.strip_prefix(&self.root).ok()?.to_str()
+    }
+
+    /// Whether a file (relative to the workspace) says what other files are.
+    pub fn is_rule(&self, name: &str) -> bool {
+        let is_pipeline = || self.pipelines.iter().any(|file| file == name);
+        matches!(split(name).1, ".gitignore" | FILE_NAME) || is_pipeline()
+    }
+
+    /// What files outside the workspace say of those inside, by their stats.
+    pub fn outside(&self) -> Vec<Option<Stat>> {
+        self.walker.outside()
     }
 
     /// A path relative to the workspace, if its change may matter.
     pub fn name(&self, path: &Path) -> Option<String> {
-        let name = path.strip_prefix(&self.root).ok()?.to_str()?;
+        let name = self.inside(path)?;
         let is_git = name.split('/').any(|part| part == ".git");
         if name.is_empty() || is_git || self.is_made_here(name) {
             return None;
