@@ -24,6 +24,8 @@ const VERSION: u8 = 2;
 const TOTAL: &[u8] = b"bytes of blobs";
 /// How long sled's own lock may outlive the process or the handle that held it.
 const LINGER: Duration = Duration::from_secs(5);
+/// So long another process may wait for a store that is used all the time.
+const SOON: Duration = Duration::from_millis(5);
 
 /// What running an action gave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,6 +123,8 @@ pub struct Store {
     cache_dir: PathBuf,
     access: Access,
     open: Mutex<Slot>,
+    /// When it was last looked whether another process waits.
+    asked: Mutex<Option<Instant>>,
     warn: Warn,
 }
 
@@ -152,6 +156,7 @@ impl Store {
             cache_dir: cache_dir.to_path_buf(),
             access: Access::Write,
             open: Mutex::new(Slot::Closed),
+            asked: Mutex::default(),
             warn,
         }
     }
@@ -162,6 +167,7 @@ impl Store {
             cache_dir: cache_dir.to_path_buf(),
             access: Access::Copy(OnceLock::new()),
             open: Mutex::new(Slot::Closed),
+            asked: Mutex::default(),
             warn,
         }
     }
@@ -319,7 +325,7 @@ impl Store {
                 None
             }
         };
-        if matches!(*slot, Slot::Open(_)) && self.somebody_waits() {
+        if matches!(*slot, Slot::Open(_)) && self.somebody_may_wait() {
             *slot = Slot::Closed;
         }
         result
@@ -379,6 +385,16 @@ impl Store {
         queue.lock_shared()?;
         lock.lock()?;
         Ok(lock)
+    }
+
+    /// Not asked more often than every few milliseconds.
+    fn somebody_may_wait(&self) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = asked.is_none_or(|asked| asked.elapsed() > SOON);
+        if due {
+            *asked = Some(Instant::now());
+        }
+        due && self.somebody_waits()
     }
 
     fn somebody_waits(&self) -> bool {

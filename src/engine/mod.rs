@@ -30,3 +30,4 @@ pub mod run;
 pub mod scheduler;
 pub mod session;
 pub mod tools;
+mod workers;
