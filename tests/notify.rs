@@ -5,11 +5,13 @@ mod receivers;
 mod support;
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
-use forge::engine::event::{Counts, Event, Listener};
-use forge::notify::{About, Deployment, Kind, Notifying, Source};
+use forge::deploy::outcome::Now;
+use forge::engine::event::{After, Counts, DeployOutcome, Deployment, Ending, Event, Listener};
+use forge::notify::{About, Notifying, Source};
 use forge::pipeline::interpolate::{Lookup, Unresolved};
 use forge::pipeline::model::{ProjectId, Reference, Workspace};
 use forge::pipeline::{LoadOptions, load_texts};
@@ -514,18 +516,39 @@ fn workspace(notify: &str) -> Workspace {
         .workspace
 }
 
-fn prod() -> Deployment {
-    Deployment {
+/// A deployment that concerns these notifiers.
+fn prod(notify: &[usize]) -> Arc<Deployment> {
+    Arc::new(Deployment {
         environment: "prod".into(),
         target: Some("deploy-prod".into()),
         url: Some("https://app.example.com".into()),
-        image: Some("sha256:abc".into()),
-        revision: Some("app:42".into()),
+        notify: notify.to_vec(),
+        digest: Some("sha256:abc".into()),
+        commit: None,
         previous: Some("app:41".into()),
-        reason: Some("tasks stop: exit code 1".into()),
-        log: "Traceback\nKeyError: 'DB'\n".into(),
+    })
+}
+
+fn ended(notify: &[usize], result: Ending) -> Event {
+    Event::DeployFinished {
+        deployment: prod(notify),
+        outcome: Arc::new(DeployOutcome {
+            result,
+            now: vec![Now {
+                service: "app".into(),
+                revision: "app:42".parse().ok(),
+                running: 1,
+                desired: 1,
+            }],
+        }),
         duration: Duration::from_secs(65),
+        log: Arc::from(*b"Traceback\nKeyError: 'DB'\n"),
     }
+}
+
+fn failed(notify: &[usize], after: After) -> Event {
+    let reason = "tasks stop: exit code 1".to_owned();
+    ended(notify, Ending::Failed { reason, after })
 }
 
 #[test]
@@ -568,15 +591,13 @@ fn an_environment_tells_its_own_notifiers() {
     };
     let mut notifying = Notifying::new(&ws, &here).expect("somebody listens");
     assert!(!here.asked.get());
-    let kinds = [
-        Kind::DeployStarted,
-        Kind::DeployFailed,
-        Kind::RolledBack,
-        Kind::DeploySucceeded,
-    ];
-    for kind in kinds {
-        notifying.deployed(kind, prod(), &[0, 1]);
-    }
+    notifying.on(&Event::DeployStarted {
+        deployment: prod(&[0, 1]),
+    });
+    notifying.on(&failed(&[0, 1], After::RolledBack));
+    notifying.on(&ended(&[0, 1], Ending::Done));
+    let goes_on = "it goes on".to_owned();
+    notifying.on(&ended(&[0, 1], Ending::Interrupted { goes_on }));
     assert_eq!(notifying.finish(), []);
     assert!(deaf.requests().is_empty());
 
@@ -632,7 +653,7 @@ fn a_deployment_that_nobody_hears_of_is_never_kept_quiet() {
         asked: Cell::new(false),
     };
     let mut notifying = Notifying::new(&ws, &here).expect("somebody listens");
-    notifying.deployed(Kind::DeployFailed, prod(), &[0, 1, 2, 3, 99]);
+    notifying.on(&failed(&[0, 1, 2, 3, 99], After::Untouched));
     let reports = notifying.finish();
     let names: Vec<&str> = reports
         .iter()

@@ -99,11 +99,10 @@ fn judge(session: &Session, target: &Target, look: &Look) -> Answer {
         return say(verdict(stored), text, Vec::new());
     };
     if state.key == look.key {
-        let text = match (found, &target.kind) {
-            (Some(found), _) => format!("{}; {found}", look.reason),
-            (None, Kind::Image(_)) => look.reason.clone(),
-            (None, _) => "its outputs were changed or removed".into(),
-        };
+        let text = found.unwrap_or_else(|| match target.kind {
+            Kind::Image(_) => look.reason.clone(),
+            _ => "its outputs were changed or removed".into(),
+        });
         return say(verdict(stored), text, Vec::new());
     }
     let before = session

@@ -33,12 +33,9 @@ impl fmt::Display for Found {
             Found::InPlace(built) => {
                 let place = if built.pushed { "registry" } else { "engine" };
                 let tags = built.tags.join(", ");
-                write!(
-                    f,
-                    "the {place} has it already, and it would get the tags {tags}"
-                )
+                write!(f, "the {place} has it already, and would tag it {tags}")
             }
-            Found::InEngine => f.write_str("the engine has it already, and it would be pushed"),
+            Found::InEngine => f.write_str("the engine has it already, and would push it"),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::cache::digest::Digest;
 use crate::cache::manifest::Manifest;
 use crate::docker::{Engine, PushError, PushErrorKind};
 use crate::exec::mask::Mask;
-use crate::image::registry::{Digest as RegistryDigest, Registry};
+use crate::image::registry::{self, Digest as RegistryDigest, Registry};
 use crate::pipeline::model::{Image, Reference, Text};
 
 use super::event::{Event, Finished, Outcome};
@@ -60,6 +60,12 @@ impl Job<'_> {
     /// Gets the image to where it belongs: again where `retries` says so.
     pub(super) fn provide(&self, image: &Image, look: Look) -> Result<Finished, Fault> {
         let names = self.session.names(self.target, image, &look.key)?;
+        // Before the work: what can't be given would be said after it.
+        registry::check_repository(&names.repository)?;
+        names
+            .tags
+            .iter()
+            .try_for_each(|tag| registry::check_tag(tag))?;
         let secrets = self.secrets(image)?;
         let mask = Mask::new(secrets.iter().map(|(_, value)| value.as_slice()));
         let options = &self.session.options;

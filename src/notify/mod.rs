@@ -19,7 +19,7 @@ mod tries;
 mod webhook;
 
 pub use listener::{Notifying, Source};
-pub use notice::{About, Deployment, Kind, Notice, Trouble};
+pub use notice::{About, Notice};
 pub use outbox::{Answer, LIMIT, Report, once};
 pub use settings::Settings;
 

@@ -1,6 +1,6 @@
 //! Every command in the pages is given, and prints what the page says.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -15,6 +15,7 @@ const PASSED: &[&str] = &["HOME", "USER", "DOCKER_HOST", "PYENV_ROOT"];
 
 pub fn every_command_prints_what_the_page_says() {
     let pages = pages();
+    let _engine = EngineForUs::new(&pages);
     let wrong: Vec<String> = thread::scope(|scope| {
         let running: Vec<_> = pages.iter().map(|page| scope.spawn(|| run(page))).collect();
         let ended = running.into_iter().map(|page| page.join().expect("a page"));
@@ -25,6 +26,50 @@ pub fn every_command_prints_what_the_page_says() {
         "{}\n(UPDATE_GOLDENS=1 writes what is printed into the pages)",
         wrong.join("\n")
     );
+}
+
+/// The engine has no image of the pages while they are tried, and nobody else tries them: what one built, another would
+/// find.
+struct EngineForUs {
+    images: Vec<String>,
+    _lock: File,
+}
+
+impl EngineForUs {
+    fn new(pages: &[Page]) -> Self {
+        let lock = File::create(std::env::temp_dir().join("forge-docs.lock")).expect("a file");
+        lock.lock().expect("locked");
+        let lines = pages.iter().flat_map(|page| page.text.lines());
+        let images = lines.filter_map(|line| {
+            let value = line.strip_prefix("repository")?.trim_start();
+            Some(value.strip_prefix("= \"")?.split('"').next()?.to_owned())
+        });
+        let engine = Self {
+            images: images.collect(),
+            _lock: lock,
+        };
+        engine.clear();
+        engine
+    }
+
+    fn clear(&self) {
+        for image in &self.images {
+            let format = "{{.Repository}}:{{.Tag}}";
+            let listed = Command::new("docker")
+                .args(["image", "ls", "--format", format, image])
+                .output();
+            let names = listed.map(|listed| listed.stdout).unwrap_or_default();
+            for name in String::from_utf8_lossy(&names).lines() {
+                let _ = Command::new("docker").args(["image", "rm", name]).output();
+            }
+        }
+    }
+}
+
+impl Drop for EngineForUs {
+    fn drop(&mut self) {
+        self.clear();
+    }
 }
 
 /// A page from its beginning to its end; what isn't as it says.

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::UNIX_EPOCH;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -31,8 +33,12 @@ pub struct Bed {
 /// A repository that no other test and no earlier run uses.
 pub fn repository() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
+    static RUN: OnceLock<u128> = OnceLock::new();
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("forge-images/{}-{number}", std::process::id())
+    // The registry outlives runs, and numbers of processes come again.
+    let now = || UNIX_EPOCH.elapsed().expect("after 1970").as_millis();
+    let run = RUN.get_or_init(now);
+    format!("forge-images/{}-{run:x}-{number}", std::process::id())
 }
 
 /// The registry of the test bed.

@@ -11,7 +11,7 @@ use crate::run::output;
 const BY_COMMIT: &str = "tags = [\"${git.sha}\", \"latest\"]";
 
 /// A bed in ECR, in a commit, with its repository there unless forge is to make it.
-fn bed(aws: &Aws, ecr: &str, keys: &str) -> Bed {
+pub fn bed(aws: &Aws, ecr: &str, keys: &str) -> Bed {
     let bed = Bed::in_ecr(aws, ecr, keys);
     bed.ws.write(".dockerignore", "*\n!file\n");
     bed.ws.commit();
@@ -22,7 +22,7 @@ fn bed(aws: &Aws, ecr: &str, keys: &str) -> Bed {
 }
 
 /// Looks at the bed's repository, or changes it.
-fn repository<T>(aws: &Aws, bed: &Bed, act: impl FnOnce(&mut Repository) -> T) -> T {
+pub fn repository<T>(aws: &Aws, bed: &Bed, act: impl FnOnce(&mut Repository) -> T) -> T {
     aws.ecr(|ecr| act(ecr.repository(&bed.repository).expect("it is there")))
 }
 
@@ -46,7 +46,7 @@ fn calls(aws: &Aws) -> Vec<String> {
         .collect()
 }
 
-fn head(bed: &Bed) -> String {
+pub fn head(bed: &Bed) -> String {
     bed.ws.git(&["rev-parse", "HEAD"])
 }
 
@@ -87,19 +87,25 @@ fn the_first_push_makes_the_repository() {
     let made = aws.calls_of("ecr:CreateRepository");
     assert_eq!(made.len(), 1);
 
+    // Whoever reads the cache can't push.
+    let token = token(&aws);
+    let forge = bed.ws.path(".forge");
+    let kept = output("grep", &["-rl", &token, forge.to_str().expect("UTF-8")]);
+    assert_eq!(kept, "");
+
     let reference = end["image"]["ref"].as_str().expect("a name");
     assert_eq!(reference, format!("{}@{digest}", bed.full()));
     assert_eq!(bed.image(&[]).0, "fresh");
     bed.forget_in_engine();
-    log_in(&aws, &bed);
+    bed.log_in("AWS", &token);
     bed.docker(&["pull", "-q", reference]);
     assert_eq!(printed(reference), "one\n");
 }
 
-/// Lets the docker command in.
-fn log_in(aws: &Aws, bed: &Bed) {
+/// The password that forge got.
+fn token(aws: &Aws) -> String {
     let token = aws.world(|world| world.tokens.keys().next().cloned());
-    bed.log_in("AWS", &token.expect("forge got one"));
+    token.expect("forge got one")
 }
 
 #[test]
@@ -384,126 +390,46 @@ fn throttled_and_failing_calls_are_tried_again() {
         .says("not authorized");
 }
 
-/// What `-n` would do with the image, and why.
-#[track_caller]
-fn planned(bed: &Bed) -> (String, String) {
-    let ran = bed.forge(&["image", "-n", "--json"]);
-    let events = ran.code(0).events();
-    let plan = events
-        .iter()
-        .find(|event| event["event"] == "target-planned" && event["target"] == "image");
-    let text = |key: &str| {
-        plan.expect("a plan")[key]
-            .as_str()
-            .expect("text")
-            .to_owned()
-    };
-    (text("action"), text("reason"))
-}
-
 #[test]
-fn what_would_happen_is_said_and_nothing_does() {
+fn two_machines_that_build_the_same_end_with_one_image() {
     let aws = Aws::start();
-    let keys = "tags = [\"${git.sha}\"]\nneeds = [\"check\", \"made\"]";
-    let bed = bed(&aws, "create-repository = true", keys);
-    let more = "[target.check]\ninputs = []\ncache = false\nrun = \"true\"\n\
-                [target.made]\ninputs = [\"input\"]\noutputs = [\"made\"]\nrun = \"cp input made\"\n";
-    bed.ws.write(
-        "Pipeline.toml",
-        &format!("{}{more}", bed.ws.read("Pipeline.toml")),
-    );
-    bed.ws.write("input", "one\n");
-    bed.ws.commit();
-    let never = planned(&bed);
-    assert_eq!(never, ("run".into(), "never ran here".into()));
-    assert!(
-        aws.ecr(|ecr| ecr.repositories.is_empty()),
-        "nothing is made"
-    );
-    bed.image(&[]);
-    // What runs every time makes nothing that could be in the image.
-    assert_eq!(planned(&bed).0, "fresh");
-    bed.forge(&["why", "image"]).code(0).says("is fresh");
-
-    let found = "the registry has it already, and it would get the tags ";
-    bed.ws
-        .git(&["commit", "-q", "--allow-empty", "-m", "nothing"]);
-    let elsewhere = bed.elsewhere();
-    elsewhere.ws.write("input", "one\n");
-    elsewhere.ws.commit();
-    for other in [&bed, &elsewhere] {
-        aws.forget_calls();
-        let (action, reason) = planned(other);
-        assert_eq!(
-            (&*action, reason),
-            ("restore", format!("{found}{}", head(other)))
-        );
-        other
-            .forge(&["why", "image"])
-            .code(0)
-            .says("needs no build")
-            .says(found);
-        assert!(aws.calls_of("ecr:PutImage").is_empty() && aws.calls_of("registry:*").is_empty());
+    let one = bed(&aws, "create-repository = true", BY_COMMIT);
+    let two = one.elsewhere();
+    let git = |bed: &Bed| bed.ws.path(".git").to_str().expect("UTF-8").to_owned();
+    output("cp", &["-r", &git(&one), &git(&two)]);
+    // Each with its own builder, so that whoever is second has another image.
+    let started = [(&one, "0"), (&two, "1")].map(|(bed, builder)| {
+        let mut command = bed.command(&["image", "--json"]);
+        command.env("DOCKER_BUILDKIT", builder);
+        bed.ws.start(command)
+    });
+    let ends = started.map(|forge| {
+        let ran = forge.wait();
+        ran.code(0).end_of("image")["image"]["digest"].clone()
+    });
+    assert_eq!(ends[0], ends[1]);
+    for tag in [head(&one), "latest".into()] {
+        assert_eq!(tagged(&aws, &one, &tag).as_deref(), ends[0].as_str());
     }
-    // It isn't in ECR any more, but in the engine.
-    repository(&aws, &bed, |found| found.images.clear());
-    let (action, reason) = planned(&bed);
-    assert_eq!(
-        (&*action, &*reason),
-        ("run", "the engine has it already, and it would be pushed")
-    );
-    bed.forget_in_engine();
-    assert_eq!(planned(&bed).1, "the registry doesn't have it");
-    bed.ws.write(".dockerignore", "");
-    bed.ws.write("input", "two\n");
-    assert_eq!(planned(&bed).1, "needs made, which runs");
-    bed.forge(&["why", "image"])
-        .code(0)
-        .says("would be built")
-        .says("input");
 }
 
 #[test]
-fn the_doctor_says_who_is_let_in() {
+fn what_ecr_has_needs_no_engine() {
     let aws = Aws::start();
     let bed = bed(&aws, "", BY_COMMIT);
-    let environment = |name: &str, account: &str| {
-        format!("[environment.{name}]\naccount = \"{account}\"\ncluster = \"c\"\nservice = \"s\"\n")
-    };
-    let pipeline = bed.ws.read("Pipeline.toml");
-    let dev = environment("dev", ACCOUNT);
-    bed.ws.write("Pipeline.toml", &format!("{pipeline}{dev}"));
-    bed.forge(&["doctor"])
-        .code(0)
-        .says(&format!(
-            "account {ACCOUNT} as arn:aws:iam::{ACCOUNT}:user/forge"
-        ))
-        .says("(images)")
-        .says("(environment dev)");
-    let prod = environment("prod", "999999999999");
     bed.ws
-        .write("Pipeline.toml", &format!("{pipeline}{dev}{prod}"));
-    bed.forge(&["doctor"])
+        .write("Dockerfile", "FROM scratch\nCOPY file /file\n");
+    bed.ws.commit();
+    bed.image(&[]);
+    let elsewhere = bed.elsewhere();
+    elsewhere.ws.commit();
+    let without = [("DOCKER_HOST", "unix:///nowhere/docker.sock")];
+    let ran = elsewhere.forge_with(&without, &["image", "--json"]);
+    assert_eq!(ran.code(0).end_of("image")["outcome"], "restored");
+    elsewhere.ws.write("file", "two\n");
+    elsewhere
+        .forge_with(&without, &["image"])
         .code(3)
-        .says("but account 999999999999 is wanted");
-    aws.expire_credentials();
-    bed.forge(&["doctor"]).code(3).says("expired");
-    let none = [("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")];
-    bed.forge_with(&none, &["doctor"])
-        .code(3)
-        .says("no AWS credentials")
-        .says("aws sso login");
-    // Who has no use for them isn't asked.
-    aws.forget_calls();
-    let plain = Bed::new("tags = [\"v1\"]");
-    let env = aws.env();
-    let env: Vec<_> = env
-        .iter()
-        .map(|(name, value)| (&**name, &**value))
-        .collect();
-    plain
-        .forge_with(&env, &["doctor"])
-        .code(0)
-        .says("not checked");
-    assert!(aws.calls_of("*").is_empty());
+        .says("no Docker engine answers")
+        .says("docker.io");
 }

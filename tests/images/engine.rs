@@ -131,6 +131,16 @@ fn a_commit_alone_makes_no_other_image() {
 }
 
 #[test]
+fn a_tag_that_cannot_be_is_refused_before_the_work() {
+    let bed = Bed::new("push = false\ntags = [\".${git.branch}\"]");
+    bed.ws.commit();
+    bed.forge(&["image"])
+        .code(1)
+        .says("\".main\" can't be a tag of an image")
+        .says_not("build ");
+}
+
+#[test]
 fn a_step_that_fails_is_shown_with_its_line() {
     let bed = Bed::new(LOCAL);
     bed.ws.write(
@@ -176,6 +186,20 @@ fn private_files_stay_on_the_machine() {
     bed.image(&[]);
     let files = printed(&format!("{}:v1", bed.repository));
     assert!(files.contains("/all/.env\n"), "{files}");
+}
+
+#[test]
+fn a_private_file_that_is_wanted_is_explained() {
+    let bed = Bed::new(LOCAL);
+    bed.ws
+        .write("Dockerfile", "FROM busybox:1\nCOPY .env /env\n");
+    bed.ws.write(".env", "PASSWORD=hunter2\n");
+    for builder in ["0", "1"] {
+        bed.forge_with(&[("DOCKER_BUILDKIT", builder)], &["image"])
+            .code(1)
+            .says("Dockerfile:2")
+            .says("unless a `!` in the ignore file takes them back");
+    }
 }
 
 #[test]

@@ -12,3 +12,4 @@ mod ecr;
 mod engine;
 mod pulled;
 mod registry;
+mod said;

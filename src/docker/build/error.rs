@@ -59,10 +59,9 @@ impl BuildError {
     pub(super) fn said(error: EngineError, failed: Option<(FailedStep, Option<usize>)>) -> Self {
         let mut said = Self::from(error);
         said.message = essence(&said.message).to_owned();
-        if UNAVAILABLE.iter().any(|words| said.message.contains(words)) {
-            let help = "a base image can't be had: is its name right, is it there for this platform, and does its \
-                        registry answer?";
-            said.help.get_or_insert_with(|| help.to_owned());
+        let known = HELP.iter().find(|(words, _)| said.message.contains(words));
+        if let (Some((_, help)), None) = (known, &said.help) {
+            said.help = Some((*help).to_owned());
         }
         let named = parse_error_line(&said.message);
         let (step, line) = failed.unzip();
@@ -80,12 +79,19 @@ impl BuildError {
     }
 }
 
-/// What BuildKit says when it can't get a base image.
-const UNAVAILABLE: &[&str] = &[
-    "failed to do request",
-    "failed to resolve source metadata",
-    "pull access denied",
-    "no match for platform",
+const NO_BASE: &str = "a base image can't be had: is its name right, is it there for this platform, and does its registry answer?";
+const NO_FILE: &str = "only what is in the build context can be copied: is the file there, and left in by the ignore file? \
+                       Private files, as .env, stay out unless a `!` in the ignore file takes them back";
+
+/// What to do where a builder says this; the first that is found counts.
+const HELP: &[(&str, &str)] = &[
+    ("failed to do request", NO_BASE),
+    ("failed to resolve source metadata", NO_BASE),
+    ("pull access denied", NO_BASE),
+    ("no match for platform", NO_BASE),
+    ("file not found in build context", NO_FILE),
+    ("no source files were specified", NO_FILE),
+    ("not found: not found", NO_FILE),
 ];
 
 /// Without the layers of BuildKit that a message came through.
@@ -94,6 +100,7 @@ fn essence(message: &str) -> &str {
         "failed to solve: ",
         "failed to solve with frontend dockerfile.v0: ",
         "failed to create LLB definition: ",
+        "failed to compute cache key: ",
         "rpc error: code = Unknown desc = ",
     ];
     let mut rest = message;
