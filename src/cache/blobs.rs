@@ -82,6 +82,10 @@ impl Blobs {
 
     /// The bytes of a small blob, if it is there and undamaged.
     pub fn read(&self, digest: &Digest) -> Option<Vec<u8>> {
+        if *digest == Digest::of(&[]) {
+            // As what most commands print.
+            return Some(Vec::new());
+        }
         let bytes = fs::read(self.path(digest)).ok()?;
         if Digest::of(&bytes) == *digest {
             return Some(bytes);

@@ -28,6 +28,8 @@ const VERSION: u8 = 2;
 const TOTAL: &[u8] = b"bytes of blobs";
 /// How long sled's own lock may outlive the process or the handle that held it.
 const LINGER: Duration = Duration::from_secs(5);
+/// So long another process may wait for a store that is used all the time.
+const SOON: Duration = Duration::from_millis(5);
 
 /// What running an action gave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,6 +129,8 @@ pub struct Store {
     open: Mutex<Slot>,
     /// Others wait, see [`Store::hold`].
     held: AtomicBool,
+    /// When it was last looked whether another process waits.
+    asked: Mutex<Option<Instant>>,
     warn: Warn,
 }
 
@@ -161,6 +165,7 @@ impl Store {
             access: Access::Write,
             open: Mutex::new(Slot::Closed),
             held: AtomicBool::new(false),
+            asked: Mutex::default(),
             warn,
         }
     }
@@ -172,6 +177,7 @@ impl Store {
             access: Access::Copy(OnceLock::new()),
             open: Mutex::new(Slot::Closed),
             held: AtomicBool::new(false),
+            asked: Mutex::default(),
             warn,
         }
     }
@@ -300,12 +306,12 @@ impl Store {
 
     /// Nothing was asked for a moment: closes it if another process waits for it. Opening it again takes longer than many a command.
     pub fn let_in(&self) {
-        self.close_if_asked(&mut self.slot());
+        self.close_if(&mut self.slot(), Store::somebody_waits);
     }
 
-    fn close_if_asked(&self, slot: &mut Slot) {
+    fn close_if(&self, slot: &mut Slot, asked: fn(&Store) -> bool) {
         let held = self.held.load(Ordering::Relaxed);
-        if matches!(slot, Slot::Open(_)) && !held && self.somebody_waits() {
+        if matches!(slot, Slot::Open(_)) && !held && asked(self) {
             *slot = Slot::Closed;
         }
     }
@@ -358,7 +364,7 @@ impl Store {
                 None
             }
         };
-        self.close_if_asked(&mut slot);
+        self.close_if(&mut slot, Store::somebody_may_wait);
         result
     }
 
@@ -420,6 +426,16 @@ impl Store {
         queue.lock_shared()?;
         lock.lock()?;
         Ok(lock)
+    }
+
+    /// Not asked more often than every few milliseconds.
+    fn somebody_may_wait(&self) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = asked.is_none_or(|asked| asked.elapsed() > SOON);
+        if due {
+            *asked = Some(Instant::now());
+        }
+        due && self.somebody_waits()
     }
 
     fn somebody_waits(&self) -> bool {

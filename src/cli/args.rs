@@ -144,6 +144,8 @@ pub enum Command {
     History(super::history::Args),
     /// Figures of the runs, or of the deployments to an environment
     Stats(super::stats::Args),
+    /// Write the history as a web page
+    Dashboard(super::dashboard::Args),
     /// Print a CI service's workflow file that calls forge
     Ci(super::ci::Args),
     /// Send a test message through a notifier

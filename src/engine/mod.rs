@@ -34,3 +34,4 @@ pub mod scheduler;
 pub mod session;
 pub mod tools;
 mod watch;
+mod workers;

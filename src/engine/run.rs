@@ -33,6 +33,7 @@ use super::records::Records;
 use super::render::Plain;
 use super::scheduler::{Scheduler, Step, blamed};
 use super::session::{Session, lock};
+use super::workers::Workers;
 
 /// How often clocks on the screen move.
 const TICK: Duration = Duration::from_millis(100);
@@ -91,6 +92,7 @@ struct Coordinator<'a> {
 struct Hands {
     shared: Arc<Shared>,
     messages: Receiver<Message>,
+    workers: Workers,
     signals: signal_hook::iterator::Handle,
     /// Targets that still may use a service, by service.
     users: Vec<usize>,
@@ -285,9 +287,7 @@ impl<'a> Coordinator<'a> {
                 .send(Message::Finished(number, Box::new(finished)));
         };
         // The scheduler hands out no more than may run at once.
-        let started = thread::Builder::new()
-            .name(format!("job-{number}"))
-            .spawn(work);
+        let started = hands.workers.start(work);
         if let Err(error) = started {
             let fault = Fault::failed(format!("no thread can be started: {error}"));
             let finished = self.words(target).fault(fault);
@@ -329,6 +329,7 @@ impl<'a> Coordinator<'a> {
         Ok(Hands {
             shared,
             messages,
+            workers: Workers::new(),
             signals,
             users,
             active,
