@@ -154,6 +154,8 @@ fn converges(bed: &Bed, input: Input, clean: &[Tree], after: &str) {
     let again = bed.forge(&["end"]);
     let fresh = again.with_outcome("fresh").len();
     assert_eq!(fresh, 4, "after {after}: {done:?}\n{again:?}");
+    // Half of it would take the cache for somebody's directory, and into git.
+    assert!(bed.read(".forge/.gitignore").ends_with("\n*\n"));
     for lock in locks(bed) {
         let file = File::open(&lock).expect("opens");
         support::wait_until(
