@@ -1,6 +1,7 @@
 //! Arguments, and one file a command: thin, reading like the help text.
 
 pub mod args;
+mod audit;
 mod cache;
 mod cancel;
 mod check;
@@ -64,6 +65,10 @@ fn command(cli: Cli) -> Result<u8, Ended> {
         Command::Watch(words) => {
             drop(out);
             return watch::run(&context, &words);
+        }
+        Command::Audit(args) => {
+            drop(out);
+            return audit::run(&context, &args);
         }
         Command::Retry => {
             drop(out);

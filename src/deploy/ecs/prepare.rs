@@ -105,7 +105,8 @@ fn one(
     if request.by.is_empty() {
         // Nobody has a name in a bare container; AWS still knows who calls.
         let caller = ecs.aws.identity().map_err(super::error)?;
-        definition.tags.set(tags::BY, &caller.arn);
+        let name = caller.arn.rsplit(':').next().unwrap_or_default();
+        definition.tags.set(tags::BY, name);
     }
     let changes = diff(&current.definition, &definition);
     let desired = spec.desired_count.filter(|count| *count != view.desired);

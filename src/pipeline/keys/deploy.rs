@@ -216,7 +216,7 @@ pub static ECR: Section = Section {
             "create-repository",
             Bool,
             "true",
-            "`true`: makes a repository that isn't there.",
+            "`true`: makes a repository that isn't there; its tags stay in place, but for those that are meant to move.",
         )
         .default("false"),
     ],
