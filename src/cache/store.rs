@@ -322,7 +322,6 @@ impl Store {
         self.held.store(false, Ordering::Relaxed);
         if matches!(*slot, Slot::Open(_) | Slot::Locked(_)) {
             *slot = Slot::Closed;
-            fault::point("records closed");
         }
     }
 
