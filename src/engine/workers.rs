@@ -70,7 +70,9 @@ mod tests {
             let together = Arc::new(Barrier::new(round + 1));
             for _ in 0..round {
                 let together = Arc::clone(&together);
-                let work = move || drop(together.wait());
+                let work = move || {
+                    together.wait();
+                };
                 workers.start(work).expect("started");
             }
             together.wait();
