@@ -58,15 +58,26 @@ impl Job<'_> {
         Ok(strays)
     }
 
-    /// Leaves word that the target runs, so that a run that is ended can be told from one that left a record.
+    /// Leaves word that the target runs, so that a run that is ended can be told from one that left a record. The word
+    /// stands in the target's lock file, under another name: files that come and go are slow to make where many did.
     fn mark(&self, strays: &Strays) -> std::io::Result<()> {
-        let marker = self.session.marker(&self.target.address);
+        let session = self.session;
+        let address = &self.target.address;
+        let lock = session.cache_dir.join(session.lock_name(address));
+        let marker = session.marker(address);
         let strays = postcard::to_stdvec(strays).unwrap_or_default();
-        fs::write(&marker, &strays).or_else(|_| {
-            store::prepare(&self.session.cache_dir)?;
-            marker.parent().map_or(Ok(()), fs::create_dir_all)?;
-            fs::write(&marker, strays)
-        })
+        let link = || {
+            // Of a run that was ended.
+            let _ = fs::remove_file(&marker);
+            fs::hard_link(&lock, &marker)
+        };
+        fs::write(&lock, &strays)
+            .and_then(|()| link())
+            .or_else(|_| {
+                store::prepare(&session.cache_dir)?;
+                marker.parent().map_or(Ok(()), fs::create_dir_all)?;
+                fs::write(&marker, strays)
+            })
     }
 
     /// What lay in the outputs before a run that left no record.
