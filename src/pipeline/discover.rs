@@ -2,7 +2,6 @@
 //! root. Reads pipeline files and lists directories, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
@@ -313,7 +312,7 @@ fn read_member(root: &Path, dir: &str, buffer: &mut Vec<u8>) -> Option<MemberFil
 
 /// As the standard library reads a file, which asks for its length first: members are many and small.
 fn read(path: &Path, buffer: &mut Vec<u8>) -> io::Result<String> {
-    let mut file = File::open(path)?;
+    let mut file = std::fs::File::open(path)?;
     let mut length = 0;
     loop {
         if buffer.len() < length + ROOM {
