@@ -159,14 +159,18 @@ fn deployments_are_guarded_by_branch_tag_and_hand() {
             "if: inputs.deploy == 'rollback'",
             "options: [none, rollback]",
             "options: [none, dev, prod, own]",
-            "run: forge to-prod --approve\n",
-            "run: forge run rollback\n",
+            "env: { RUN: to-prod --approve }\n",
+            "env: { RUN: run rollback }\n",
             "timeout-minutes: 55",
-            "{ group: deploy-prod, cancel-in-progress: false }",
+            "concurrency: deploy-prod\n",
             "packages: write",
             "id-token: write",
             "# - Environment prod: required reviewers.",
-            "run: forge rollback \"$ENVIRONMENT\" --yes",
+            "env: { RUN: \"rollback ${{ inputs.rollback }} --yes\" }",
+            "run: forge $RUN\n",
+            // Nothing deploys the default branch, and its pushes make the image nevertheless.
+            "\n  image:\n",
+            "needs: image\n",
         ],
     );
     assert!(!text.contains("laptop"), "{text}");
@@ -272,6 +276,9 @@ fn a_workspace_can_lie_below_the_repository() {
     accepted(&[&text]);
     holds(
         &text,
-        &["working-directory: back end\n", "path: back end/.forge\n"],
+        &[
+            "working-directory: back end\n",
+            "path: \"back end/.forge\\n~/.cargo/bin/forge\"\n",
+        ],
     );
 }

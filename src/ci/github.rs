@@ -11,9 +11,9 @@ use crate::pipeline::model::{Environment, Target, TargetId, Text, Workspace};
 
 use super::condition::{Ref, expression, filter, literal};
 use super::jobs::{Jobs, environment};
-use super::steps::{aws_step, save_step, step_with};
+use super::steps::step_with;
 use super::variables::Variables;
-use super::yaml::{Map, Yaml, document};
+use super::yaml::{Map, Yaml, document, shared};
 
 /// First line of every file that this writes: how such a file is known again.
 pub const MARK: &str = "Written by `forge ci github`";
@@ -150,7 +150,7 @@ impl Writer<'_> {
             .with("branches", Yaml::Flow(unique(branches)))
             .maybe("tags", (!tags.is_empty()).then(|| Yaml::Flow(unique(tags))));
         Map::default()
-            .with("push", push)
+            .with("push", Yaml::Inline(push))
             .with("pull_request", Yaml::Nothing)
             .maybe("workflow_dispatch", self.dispatch())
     }
@@ -162,10 +162,11 @@ impl Writer<'_> {
         let none = (!by_hand.is_empty()).then(|| CHOOSE_NONE.to_owned());
         let choice = |what: &str, names: Vec<String>| {
             let options = none.iter().cloned().chain(names).collect();
-            Map::default()
+            let choice = Map::default()
                 .with("description", what)
                 .with("type", "choice")
-                .with("options", Yaml::Flow(options))
+                .with("options", Yaml::Flow(options));
+            Yaml::Inline(choice)
         };
         let environments = self.environments();
         let names: Vec<String> = environments.iter().map(|it| it.name.clone()).collect();
@@ -228,7 +229,7 @@ impl Writer<'_> {
             jobs = jobs.with(&id, self.check());
             before = Some(id);
         }
-        if !self.jobs.images.is_empty() {
+        if !self.jobs.images.is_empty() && !self.deploys_images() {
             let id = ids.take("image");
             jobs = jobs.with(&id, self.image(before.as_deref()));
             before = Some(id);
@@ -246,6 +247,18 @@ impl Writer<'_> {
         jobs
     }
 
+    /// Whether every push to a branch ends in a deployment that makes all images: then they need no job of their own.
+    fn deploys_images(&self) -> bool {
+        let deploys = self.jobs.deploys.iter().map(|id| self.ws.target(*id));
+        let pushed = || deploys.clone().filter(|target| !self.is_by_hand(target));
+        let default = &self.options.default_branch;
+        let makes_all = |target: &Target| {
+            let needed = closure(self.ws, &[target.id]);
+            self.jobs.images.iter().all(|id| needed.contains(id))
+        };
+        pushed().any(|target| self.refs(target).0.contains(default)) && pushed().all(makes_all)
+    }
+
     fn check(&self) -> Map {
         let targets = closure(self.ws, &self.jobs.checked);
         let longest = targets
@@ -259,19 +272,14 @@ impl Writer<'_> {
                 "cancel-in-progress",
                 "${{ github.event_name == 'pull_request' }}",
             );
-        let run = step_with(
-            self.check_line(),
-            self.variables(&targets, None),
-            Map::default(),
-        );
         let mut steps = self.prepare(&targets);
-        steps.push(run.into());
-        steps.push(save_step(&self.cache_path()).into());
+        steps.push(step_with(&self.check_line(), &self.variables(&targets)).into());
+        steps.push(self.save_step().into());
         Map::default()
             .maybe("if", self.unless_rollback())
             .with("runs-on", "ubuntu-latest")
             .with("timeout-minutes", minutes.max(CHECK_MINUTES))
-            .with("concurrency", group)
+            .with("concurrency", Yaml::Inline(group))
             .with("steps", Yaml::List(steps))
     }
 
@@ -293,7 +301,7 @@ impl Writer<'_> {
     }
 
     fn check_line(&self) -> String {
-        let mut line = forge(&self.jobs.checks) + " --keep-going";
+        let mut line = format!("forge {} --keep-going", called(&self.jobs.checks));
         if self.ws.projects.len() > 1 {
             // A pull request's commit is merged into its base already, so this is what it changes.
             line += " ${GITHUB_BASE_REF:+--since \"origin/$GITHUB_BASE_REF\"}";
@@ -307,9 +315,9 @@ impl Writer<'_> {
         let by_hand = self.deploys_by_hand().map(|chosen| format!(" || {chosen}"));
         let when = format!("github.event_name == 'push'{}", by_hand.unwrap_or_default());
         let mut steps = self.prepare(&targets);
-        steps.extend(self.registry_steps(None));
-        let variables = self.variables(&targets, None);
-        steps.push(step_with(forge(&words), variables, Map::default()).into());
+        steps.extend(self.registry_steps());
+        let line = format!("forge {}", called(&words));
+        steps.push(step_with(&line, &self.variables(&targets)).into());
         Map::default()
             .maybe("needs", before)
             .with("if", when)
@@ -319,16 +327,30 @@ impl Writer<'_> {
             .with("steps", Yaml::List(steps))
     }
 
-    fn deploy(&self, target: &Target, environment: &Environment, before: Option<&str>) -> Map {
-        let targets = closure(self.ws, &[target.id]);
-        let mut line = forge(&[target.address.to_string()]);
-        if environment.approval {
-            line += " --approve";
-        }
+    /// A deployment's job but for what it does; every deployment and rollback has the same steps.
+    fn deploying(&self, job: Map, words: &str) -> Map {
+        job.with("permissions", self.permissions())
+            .with("env", inline("RUN", words))
+            .with("steps", self.deploy_steps())
+    }
+
+    fn deploy_steps(&self) -> Yaml {
+        let targets = closure(self.ws, &self.jobs.deploys);
         let mut steps = self.prepare(&targets);
-        steps.extend(self.registry_steps(Some(environment)));
-        let variables = self.variables(&targets, Some(environment));
-        steps.push(step_with(line, variables, Map::default()).into());
+        steps.extend(self.registry_steps());
+        let mut variables = self.variables(&targets);
+        for environment in self.environments() {
+            self.deployed(environment, &mut variables);
+        }
+        steps.push(step_with("forge $RUN", &variables).into());
+        shared("deploy", Yaml::List(steps))
+    }
+
+    fn deploy(&self, target: &Target, environment: &Environment, before: Option<&str>) -> Map {
+        let mut words = called(&[target.address.to_string()]);
+        if environment.approval {
+            words += " --approve";
+        }
         // A deployment, the rollback of one that failed, and what comes before.
         let minutes = 2 * minutes(environment.timeout) + ASIDE_MINUTES;
         let job = Map::default()
@@ -341,37 +363,25 @@ impl Writer<'_> {
             true => job.noted(APPROVAL, "environment", place),
             false => job.with("environment", place),
         };
-        job.with("concurrency", group(&shown(&environment.name)))
-            .with("permissions", self.permissions())
-            .with("steps", Yaml::List(steps))
+        let job = job.with("concurrency", group(&shown(&environment.name)));
+        self.deploying(job, &words)
     }
 
     fn rollback(&self) -> Map {
         let chosen = "${{ inputs.rollback }}";
         let environments = self.environments();
-        let mut steps = vec![self.checkout()];
-        steps.extend(self.forge_steps());
-        steps.push(aws_step(self.region(&environments)));
-        let mut variables = Variables::default();
-        for environment in &environments {
-            self.deployed(environment, &mut variables);
-        }
-        let env = Map::default().with("ENVIRONMENT", chosen);
-        let line = "forge rollback \"$ENVIRONMENT\" --yes".to_owned();
-        steps.push(step_with(line, variables, env).into());
         let longest = environments.iter().map(|it| minutes(it.timeout)).max();
         let mut when = "github.event_name == 'workflow_dispatch'".to_owned();
         if self.deploys_by_hand().is_some() {
             when += &format!(" && inputs.rollback != {}", literal(CHOOSE_NONE));
         }
-        Map::default()
+        let job = Map::default()
             .with("if", when)
             .with("runs-on", "ubuntu-latest")
             .with("timeout-minutes", longest.unwrap_or(0) + ASIDE_MINUTES)
             .with("environment", chosen)
-            .with("concurrency", group(chosen))
-            .with("permissions", self.permissions())
-            .with("steps", Yaml::List(steps))
+            .with("concurrency", group(chosen));
+        self.deploying(job, &format!("rollback {chosen} --yes"))
     }
 
     fn place(&self, environment: &Environment) -> Yaml {
@@ -389,28 +399,23 @@ impl Writer<'_> {
             .with("contents", "read")
             .maybe("id-token", oidc)
             .maybe("packages", packages);
-        Yaml::Inline(map)
+        shared("permissions", Yaml::Inline(map))
     }
 }
 
-/// `forge lint test`; `run` keeps a target from being taken for a command.
-fn forge(words: &[String]) -> String {
+/// `lint test`; `run` keeps a target from being taken for a command.
+fn called(words: &[String]) -> String {
     let commands = crate::pipeline::COMMANDS;
     let named = words
         .first()
         .is_some_and(|word| commands.contains(&word.as_str()));
     let run = if named { "run " } else { "" };
-    format!("forge {run}{}", words.join(" "))
+    format!("{run}{}", words.join(" "))
 }
 
-/// One deployment at a time, and none is ever cut off.
-fn group(environment: &str) -> Yaml {
-    let group = format!("deploy-{environment}");
-    Yaml::Inline(
-        Map::default()
-            .with("group", group)
-            .with("cancel-in-progress", false),
-    )
+/// One deployment at a time, and none is ever cut off: GitHub's default.
+fn group(environment: &str) -> String {
+    format!("deploy-{environment}")
 }
 
 pub(super) fn inline(key: &str, value: impl Into<Yaml>) -> Yaml {

@@ -8,7 +8,10 @@ use crate::pipeline::model::{
 
 use super::github::{Writer, inline, shown};
 use super::variables::Variables;
-use super::yaml::{Map, Yaml};
+use super::yaml::{Map, Yaml, shared};
+
+/// What brings forge to a runner: from the repository that two variables name, once for each revision.
+const INSTALL: &str = "command -v forge || cargo install --locked --git ${{ vars.FORGE_REPOSITORY }} --rev ${{ vars.FORGE_REVISION }} forge";
 
 /// What notifiers hear of runs, whoever deploys.
 const OF_RUNS: &[&str] = &["run-failed", "target-failed", "target-flaky"];
@@ -18,19 +21,17 @@ impl Writer<'_> {
     pub(super) fn prepare(&self, targets: &[TargetId]) -> Vec<Yaml> {
         let mut steps = vec![self.checkout()];
         steps.extend(self.tools(targets));
-        steps.extend(self.forge_steps());
-        steps.push(restore_step(&self.cache_path()));
+        steps.push(self.restore_step());
+        steps.push(self.install_step());
         steps
     }
 
     pub(super) fn checkout(&self) -> Yaml {
-        let whole = inline("fetch-depth", 0);
-        let step = Map::default().with("uses", "actions/checkout@v4");
-        let step = match self.asks_history() {
-            true => step.with("with", whole),
-            false => step,
-        };
-        Yaml::Shared("checkout", step)
+        let whole = self.asks_history().then(|| inline("fetch-depth", 0));
+        let step = Map::default()
+            .with("uses", "actions/checkout@v4")
+            .maybe("with", whole);
+        shared("checkout", Yaml::Inline(step))
     }
 
     /// Whether more of git is looked at than the commit: `--since`, tags, what a deployment brings.
@@ -77,42 +78,59 @@ impl Writer<'_> {
             if let Some(tool) = wanted {
                 let with = inline(key, shown(&tool.requirement));
                 let step = Map::default().with("uses", uses).with("with", with);
-                steps.push(Yaml::Shared(anchor, step));
+                steps.push(shared(anchor, Yaml::Inline(step)));
             }
         }
         steps
     }
 
-    pub(super) fn forge_steps(&self) -> Vec<Yaml> {
-        if let Some(line) = &self.options.install {
-            let step = Map::default()
-                .with("name", "Install forge")
-                .with("run", line.as_str());
-            return vec![Yaml::Shared("install", step)];
-        }
-        let with = Map::default().with("path", "~/.cargo/bin/forge").with(
-            "key",
-            "forge-program-${{ runner.os }}-${{ runner.arch }}-${{ vars.FORGE_REVISION }}",
-        );
-        let keep = Map::default()
-            .with("uses", "actions/cache@v4")
-            .with("with", with);
-        let env = Map::default()
-            .with("REPOSITORY", "${{ vars.FORGE_REPOSITORY }}")
-            .with("REVISION", "${{ vars.FORGE_REVISION }}");
-        let line = "command -v forge || cargo install --locked --git \"$REPOSITORY\" --rev \"$REVISION\" forge";
-        let install = Map::default()
-            .with("name", "Install forge")
-            .with("run", line)
-            .with("env", env);
-        vec![
-            Yaml::Shared("program", keep),
-            Yaml::Shared("install", install),
-        ]
+    fn install_step(&self) -> Yaml {
+        let line = self.options.install.as_deref().unwrap_or(INSTALL);
+        shared("install", Map::default().with("run", line))
     }
 
-    /// Credentials for where images are, and for an environment.
-    pub(super) fn registry_steps(&self, environment: Option<&Environment>) -> Vec<Yaml> {
+    /// A key of GitHub's cache is written once: each run saves its own, and begins with the newest there is.
+    fn cache_key(&self) -> String {
+        let mut key = "forge-${{ runner.os }}-${{ runner.arch }}-".to_owned();
+        if self.options.install.is_none() {
+            key += "${{ vars.FORGE_REVISION }}-";
+        }
+        key
+    }
+
+    /// Results, and forge itself where it is built here.
+    fn kept(&self) -> Map {
+        let mut path = self.cache_path();
+        if self.options.install.is_none() {
+            path += "\n~/.cargo/bin/forge";
+        }
+        let own = "${{ github.run_id }}-${{ github.run_attempt }}";
+        Map::default()
+            .with("path", path)
+            .with("key", self.cache_key() + own)
+    }
+
+    fn restore_step(&self) -> Yaml {
+        let with = self.kept().with("restore-keys", self.cache_key());
+        let step = Map::default()
+            .with("uses", "actions/cache/restore@v4")
+            .with("with", with);
+        shared("restore", step)
+    }
+
+    pub(super) fn save_step(&self) -> Map {
+        Map::default()
+            .noted(
+                "After a failure too: what succeeded isn't run again.",
+                "if",
+                "always()",
+            )
+            .with("uses", "actions/cache/save@v4")
+            .with("with", self.kept())
+    }
+
+    /// Credentials for where images are, and for environments.
+    pub(super) fn registry_steps(&self) -> Vec<Yaml> {
         let mut steps = Vec::new();
         if let Registry::Host(host) = &self.ws.registry
             && !self.jobs.images.is_empty()
@@ -131,18 +149,10 @@ impl Writer<'_> {
             let step = Map::default()
                 .with("uses", "docker/login-action@v3")
                 .with("with", with);
-            steps.push(Yaml::Shared("registry", step));
+            steps.push(shared("registry", step));
         }
-        let all = self.environments();
-        let environments: Vec<&Environment> = environment.into_iter().collect();
-        let wanted = if environments.is_empty() {
-            &all
-        } else {
-            &environments
-        };
-        let ecr = matches!(self.ws.registry, Registry::Ecr { .. });
-        if ecr || environment.is_some() {
-            steps.push(aws_step(self.region(wanted)));
+        if self.uses_aws() {
+            steps.push(aws_step(self.region(&self.environments())));
         }
         steps
     }
@@ -156,7 +166,7 @@ impl Writer<'_> {
         matches!(&self.ws.registry, Registry::Host(host) if host.starts_with("ghcr.io"))
     }
 
-    /// The region of all of them and of the registry, where it is one and the file says it.
+    /// A region of theirs or of the registry, where the file says them all.
     pub(super) fn region(&self, environments: &[&Environment]) -> Option<String> {
         let of_registry = match &self.ws.registry {
             Registry::Ecr { region, .. } => region.clone(),
@@ -172,7 +182,8 @@ impl Writer<'_> {
             .collect();
         let mut regions = regions?;
         regions.extend(of_registry);
-        (regions.len() == 1).then(|| regions.pop_first()).flatten()
+        // Each environment names its own to forge; who signs the caller in is asked in any.
+        regions.pop_first()
     }
 
     pub(super) fn cache_path(&self) -> String {
@@ -185,21 +196,14 @@ impl Writer<'_> {
         shown(&path)
     }
 
-    /// Of what a job runs, of whoever hears of it, and of the environment that it deploys to.
-    pub(super) fn variables(
-        &self,
-        targets: &[TargetId],
-        environment: Option<&Environment>,
-    ) -> Variables {
+    /// Of what a job runs, and of whoever hears of it.
+    pub(super) fn variables(&self, targets: &[TargetId]) -> Variables {
         let mut variables = Variables::default();
         variables.of_targets(self.ws, targets);
         let hears =
             |notifier: &&Notifier| notifier.on.iter().any(|on| OF_RUNS.contains(&on.as_str()));
         let of_runs = self.ws.notifiers.iter().filter(hears);
         of_runs.for_each(|notifier| variables.of_notifier(notifier));
-        if let Some(environment) = environment {
-            self.deployed(environment, &mut variables);
-        }
         variables
     }
 
@@ -223,7 +227,8 @@ impl Writer<'_> {
     }
 }
 
-pub fn step_with(line: String, variables: Variables, mut env: Map) -> Map {
+pub fn step_with(line: &str, variables: &Variables) -> Map {
+    let mut env = Map::default();
     for name in &variables.secrets {
         env = env.with(name, format!("${{{{ secrets.{name} }}}}"));
     }
@@ -233,39 +238,12 @@ pub fn step_with(line: String, variables: Variables, mut env: Map) -> Map {
     let step = Map::default().with("run", line);
     match env.is_empty() {
         true => step,
-        false => step.with("env", Yaml::Shared("env", env)),
+        false => step.with("env", shared("env", env)),
     }
 }
 
-/// A key of GitHub's cache is written once: each run saves its own, and begins with the newest there is.
-const CACHE_KEY: &str =
-    "forge-${{ runner.os }}-${{ runner.arch }}-${{ github.run_id }}-${{ github.run_attempt }}";
-
-fn restore_step(path: &str) -> Yaml {
-    let with = Map::default()
-        .with("path", path)
-        .with("key", CACHE_KEY)
-        .with("restore-keys", "forge-${{ runner.os }}-${{ runner.arch }}-");
-    let step = Map::default()
-        .with("uses", "actions/cache/restore@v4")
-        .with("with", with);
-    Yaml::Shared("restore", step)
-}
-
-pub fn save_step(path: &str) -> Map {
-    let with = Map::default().with("path", path).with("key", CACHE_KEY);
-    Map::default()
-        .noted(
-            "After a failure too: what succeeded isn't run again.",
-            "if",
-            "always()",
-        )
-        .with("uses", "actions/cache/save@v4")
-        .with("with", with)
-}
-
 /// Short-lived credentials by GitHub's OIDC: no key is kept anywhere.
-pub fn aws_step(region: Option<String>) -> Yaml {
+fn aws_step(region: Option<String>) -> Yaml {
     let region = region.map_or("${{ vars.AWS_REGION }}".to_owned(), |region| shown(&region));
     let with = Map::default()
         .with("role-to-assume", "${{ vars.AWS_ROLE_ARN }}")
@@ -273,5 +251,5 @@ pub fn aws_step(region: Option<String>) -> Yaml {
     let step = Map::default()
         .with("uses", "aws-actions/configure-aws-credentials@v4")
         .with("with", with);
-    Yaml::Shared("aws", step)
+    shared("aws", step)
 }

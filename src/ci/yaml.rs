@@ -17,8 +17,8 @@ pub enum Yaml {
     Map(Map),
     /// A map of simple values in one line: `{ a: 1, b: c }`.
     Inline(Map),
-    /// A map that may be used again, under this name where it has the same content.
-    Shared(&'static str, Map),
+    /// A part that may be used again, under this name where it has the same content.
+    Shared(&'static str, Box<Yaml>),
 }
 
 /// A comment, a key, a value.
@@ -54,6 +54,11 @@ impl Map {
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
+}
+
+/// See [`Yaml::Shared`].
+pub fn shared(name: &'static str, part: impl Into<Yaml>) -> Yaml {
+    Yaml::Shared(name, Box::new(part.into()))
 }
 
 impl From<&str> for Yaml {
@@ -109,25 +114,30 @@ pub fn document(head: &[String], map: &Map) -> String {
 struct Writer<'a> {
     out: String,
     /// Every shared part, as often as it is used.
-    parts: Vec<(&'static str, &'a Map)>,
+    parts: Vec<(&'static str, &'a Yaml)>,
     /// What a name stands for by now.
-    anchors: BTreeMap<&'static str, &'a Map>,
+    anchors: BTreeMap<&'static str, &'a Yaml>,
 }
 
 impl<'a> Writer<'a> {
     fn collect(&mut self, yaml: &'a Yaml) {
-        let (Yaml::Map(map) | Yaml::Shared(_, map)) = yaml else {
-            if let Yaml::List(items) = yaml {
-                items.iter().for_each(|item| self.collect(item));
+        match yaml {
+            Yaml::Shared(name, part) => {
+                let part = (*name, &**part);
+                let again = self.parts.contains(&part);
+                self.parts.push(part);
+                // What is in it is written once.
+                if !again {
+                    self.collect(part.1);
+                }
             }
-            return;
-        };
-        if let Yaml::Shared(name, map) = yaml {
-            self.parts.push((name, map));
+            Yaml::List(items) => items.iter().for_each(|item| self.collect(item)),
+            Yaml::Map(map) => {
+                let values = map.entries.iter().map(|(_, _, value)| value);
+                values.for_each(|value| self.collect(value));
+            }
+            _ => {}
         }
-        map.entries
-            .iter()
-            .for_each(|(_, _, value)| self.collect(value));
     }
 
     fn indent(&mut self, depth: usize) {
@@ -155,14 +165,13 @@ impl<'a> Writer<'a> {
                 self.out.push('\n');
                 self.entries(map, depth + 1);
             }
-            Yaml::Shared(name, map) => {
-                if self.refers(name, map) {
-                    self.out += &format!(" *{name}\n");
-                } else {
-                    let anchor = self.anchor(name, map);
-                    self.out += &format!("{anchor}\n");
-                    self.entries(map, depth + 1);
-                }
+            Yaml::Shared(name, part) if self.refers(name, part) => {
+                self.out += &format!(" *{name}\n");
+            }
+            Yaml::Shared(name, part) => {
+                let anchor = self.anchor(name, part);
+                self.out += &anchor;
+                self.value(part, depth);
             }
             Yaml::List(items) => {
                 self.out.push('\n');
@@ -184,14 +193,15 @@ impl<'a> Writer<'a> {
         self.indent(depth);
         self.out.push('-');
         match item {
-            Yaml::Shared(name, map) if self.refers(name, map) => self.out += &format!(" *{name}\n"),
-            Yaml::Shared(name, map) => {
-                let anchor = self.anchor(name, map);
-                if anchor.is_empty() {
-                    self.inline(map, depth);
-                } else {
-                    self.out += &format!("{anchor}\n");
-                    self.entries(map, depth + 1);
+            Yaml::Shared(name, part) if self.refers(name, part) => {
+                self.out += &format!(" *{name}\n");
+            }
+            Yaml::Shared(name, part) => {
+                let anchor = self.anchor(name, part);
+                self.out += &anchor;
+                match &**part {
+                    Yaml::Map(map) if anchor.is_empty() => self.inline(map, depth),
+                    part => self.value(part, depth),
                 }
             }
             Yaml::Map(map) => self.inline(map, depth),
@@ -208,21 +218,21 @@ impl<'a> Writer<'a> {
     }
 
     /// Whether the part is written already, so that its name is enough.
-    fn refers(&self, name: &str, map: &Map) -> bool {
-        self.anchors.get(name).is_some_and(|known| *known == map)
+    fn refers(&self, name: &str, part: &Yaml) -> bool {
+        self.anchors.get(name).is_some_and(|known| *known == part)
     }
 
     /// ` &name` where the part is used again, and the name is free.
-    fn anchor(&mut self, name: &'static str, map: &'a Map) -> String {
+    fn anchor(&mut self, name: &'static str, part: &'a Yaml) -> String {
         let uses = self
             .parts
             .iter()
-            .filter(|part| **part == (name, map))
+            .filter(|known| **known == (name, part))
             .count();
         if uses < 2 || self.anchors.contains_key(name) {
             return String::new();
         }
-        self.anchors.insert(name, map);
+        self.anchors.insert(name, part);
         format!(" &{name}")
     }
 }
@@ -363,7 +373,7 @@ mod tests {
 
     #[test]
     fn what_is_used_twice_is_written_once() {
-        let part = |name| Yaml::Shared(name, Map::default().with("a", 1).with("b", true));
+        let part = |name| shared(name, Map::default().with("a", 1).with("b", true));
         let steps = Yaml::List(vec![part("p"), part("q"), part("p"), "x".into()]);
         let map = Map::default()
             .with("steps", steps)
@@ -381,6 +391,27 @@ mod tests {
             document(&["head".into()], &map),
             "# head\n\nsteps:\n  - &p\n    a: 1\n    b: true\n  - a: 1\n    b: true\n  - *p\n  - x\n\n\
              # why not\nflow: [a, \"b,c\"]\n\ninner:\n  empty: {}\n\none: { k: \"a, b\", l: 2 }\n"
+        );
+    }
+
+    /// What only a part that is used twice holds is written once, and gets no name.
+    #[test]
+    fn parts_hold_parts() {
+        let part = || {
+            let both = vec![
+                shared("twice", Yaml::Inline(Map::default().with("a", 1))),
+                shared("once", Map::default().with("b", 2)),
+            ];
+            shared("all", Yaml::List(both))
+        };
+        let twice = shared("twice", Yaml::Inline(Map::default().with("a", 1)));
+        let map = Map::default()
+            .with("x", Yaml::List(vec![twice]))
+            .with("u", part())
+            .with("v", part());
+        assert_eq!(
+            document(&[], &map),
+            "x:\n  - &twice { a: 1 }\n\nu: &all\n  - *twice\n  - b: 2\n\nv: *all\n"
         );
     }
 }

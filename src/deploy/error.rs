@@ -15,7 +15,7 @@ pub struct DeployError {
 /// What kind of trouble it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A credential, or a service that has to answer, is missing.
+    /// A credential or a right of it is missing, or a service that has to answer.
     Missing,
     /// A gate is shut.
     Refused,

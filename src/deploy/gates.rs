@@ -193,7 +193,7 @@ pub fn approval(required: bool, given: &Approval, plan: &str) -> Gate {
 }
 
 /// No other deployment of the service is going on.
-pub fn free(service: &ServiceView, takeover: bool) -> Gate {
+pub fn free(environment: &str, service: &ServiceView, takeover: bool) -> Gate {
     let going = |one: &&DeploymentView| one.rollout == Rollout::InProgress;
     match service.deployments.iter().find(going) {
         None => Gate::open(
@@ -212,7 +212,9 @@ pub fn free(service: &ServiceView, takeover: bool) -> Gate {
                 other.id,
                 other.created.strftime("%H:%M:%SZ")
             ),
-            "wait for it (`forge status`), or end it with `forge cancel`",
+            format!(
+                "wait for it (`forge status {environment}`), take it back (`forge cancel {environment}`), or deploy over it (--takeover)"
+            ),
         ),
     }
 }
@@ -381,10 +383,10 @@ mod tests {
             deployments: vec![deployment("ecs-svc/1", rollout)],
             ..ServiceView::default()
         };
-        let shut = free(&service(Rollout::InProgress), false);
+        let shut = free("prod", &service(Rollout::InProgress), false);
         assert!(!shut.open && shut.why.contains("ecs-svc/1"));
-        assert!(free(&service(Rollout::InProgress), true).open);
-        assert!(free(&service(Rollout::Completed), false).open);
-        assert!(free(&service(Rollout::Failed), false).open);
+        assert!(free("prod", &service(Rollout::InProgress), true).open);
+        assert!(free("prod", &service(Rollout::Completed), false).open);
+        assert!(free("prod", &service(Rollout::Failed), false).open);
     }
 }

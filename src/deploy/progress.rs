@@ -133,21 +133,37 @@ impl fmt::Display for Progress {
     }
 }
 
-/// Why a task ended, on one line: the container's exit code and reason, then the task's.
+/// That a task ended, and why, on one line.
 pub fn crashed(task: &StoppedTask) -> String {
-    let mut text = format!("task {} stopped", task.id);
+    match cause(task) {
+        cause if cause.is_empty() => format!("task {} stopped", task.id),
+        cause => format!("task {} stopped: {cause}", task.id),
+    }
+}
+
+/// Why a task ended: the container's exit code and reason, then the task's where that tells more. The same for all
+/// tasks that ended like it; empty where nothing is known.
+pub fn cause(task: &StoppedTask) -> String {
+    let (mut text, mut exited) = (String::new(), false);
     if let Some(container) = task.culprit() {
-        if let Some(code) = container.exit_code {
-            text += &format!(", {} exited with {code}", container.name);
-        }
-        if !container.reason.is_empty() {
-            text += &format!(", {}: {}", container.name, container.reason);
-        }
+        let (name, reason) = (&container.name, &container.reason);
+        exited = container.exit_code.is_some();
+        text = match (container.exit_code, reason.as_str()) {
+            (Some(code), "") => format!("{name} exited with {code}"),
+            (Some(code), reason) => format!("{name} exited with {code}: {reason}"),
+            (None, "") => String::new(),
+            (None, reason) => format!("{name}: {reason}"),
+        };
     }
-    if !task.reason.is_empty() {
-        text += &format!(": {}", task.reason);
+    // ECS says many things twice.
+    let is_known = exited && task.reason.starts_with("Essential container");
+    if is_known || text.contains(&task.reason) {
+        return text;
     }
-    text
+    match text.is_empty() {
+        true => task.reason.clone(),
+        false => format!("{text}: {}", task.reason),
+    }
 }
 
 #[cfg(test)]
@@ -169,8 +185,15 @@ mod tests {
         };
         assert_eq!(
             crashed(&task),
-            "task abc stopped, app exited with 137, app: OutOfMemoryError: Essential container in task exited"
+            "task abc stopped: app exited with 137: OutOfMemoryError"
         );
+        task.containers[0].exit_code = None;
+        assert_eq!(
+            cause(&task),
+            "app: OutOfMemoryError: Essential container in task exited"
+        );
+        task.reason = "OutOfMemoryError".into();
+        assert_eq!(cause(&task), "app: OutOfMemoryError");
         task.containers.clear();
         task.reason.clear();
         assert_eq!(crashed(&task), "task abc stopped");

@@ -24,7 +24,7 @@ pub struct Request {
     pub image: Image,
     pub commit: Option<String>,
     pub branch: Option<String>,
-    /// Who deploys, for people.
+    /// Who deploys, for people; empty where only the place that is deployed to knows.
     pub by: String,
     /// The key of the deploy target.
     pub key: String,

@@ -58,6 +58,11 @@ impl ServiceView {
         self.deployments.iter().find(|one| one.primary)
     }
 
+    /// It was deleted, or is about to be: it needs no tasks any more, which looks like having all of them.
+    pub fn is_going(&self) -> bool {
+        matches!(self.status.as_str(), "DRAINING" | "INACTIVE")
+    }
+
     /// Its deployment is complete, with all of its tasks; older tasks may still drain.
     pub fn is_stable(&self) -> bool {
         self.primary().is_some_and(|one| {

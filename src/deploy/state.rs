@@ -103,6 +103,9 @@ impl Watch {
         }
         self.record_seen |= seen.record.is_some();
         let next = match seen.record {
+            _ if seen.service.is_going() => State::Failed {
+                reason: format!("the service is {}: it was deleted", seen.service.status),
+            },
             Some(record) => self.by_record(record, seen.service),
             // The record is the better witness: while it can't be read, nothing is concluded.
             None if self.record_seen => self.state.clone(),

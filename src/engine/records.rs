@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::cache::store::Batch;
+use crate::fault;
 
 use super::session::{Session, lock};
 
@@ -75,6 +76,7 @@ fn write(session: &Session, entries: &Receiver<Entry>) {
         session.store.put(&all);
         for (marker, turn) in settled {
             let _ = fs::remove_file(marker);
+            fault::point("unmarked");
             drop(turn);
         }
     }

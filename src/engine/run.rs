@@ -80,6 +80,8 @@ struct Coordinator<'a> {
     /// The target that owns the terminal.
     interactive: Option<usize>,
     names: Vec<Arc<str>>,
+    /// When those who wait for the store were last let in.
+    made_way: Instant,
     /// Jobs that have a question for whoever sits at the terminal; the first one asks it now.
     asking: VecDeque<Sender<()>>,
     /// What happens while somebody is asked is told when he has answered.
@@ -116,6 +118,7 @@ impl<'a> Coordinator<'a> {
             saved: Duration::ZERO,
             exit_code: 0,
             began: Instant::now(),
+            made_way: Instant::now(),
             signals: 0,
             quiet: 0,
             cleaning: HashSet::new(),
@@ -336,6 +339,11 @@ impl<'a> Coordinator<'a> {
     /// Until something happens, with the clocks going on.
     fn wait(&mut self) {
         let Some(hands) = &self.hands else { return };
+        // Targets that talk all the time leave no quiet moment.
+        if self.made_way.elapsed() > IDLE {
+            self.session.store.let_in();
+            self.made_way = Instant::now();
+        }
         let message = match hands.messages.recv_timeout(IDLE) {
             Err(RecvTimeoutError::Timeout) => {
                 self.session.store.let_in();

@@ -1,35 +1,11 @@
 //! A draft as TOML that is pleasant to read. Knows nothing of where the draft came from.
 
+use crate::pipeline::COMMANDS;
+
 use super::draft::{Draft, Target};
 
 /// Lists longer than this are written one entry a line.
 const WIDTH: usize = 90;
-
-/// Names of commands: a target so called is run by `forge run NAME`.
-const COMMANDS: [&str; 22] = [
-    "cache",
-    "cancel",
-    "check",
-    "ci",
-    "clean",
-    "completions",
-    "dashboard",
-    "doctor",
-    "graph",
-    "help",
-    "history",
-    "init",
-    "list",
-    "logs",
-    "notify",
-    "retry",
-    "rollback",
-    "run",
-    "schema",
-    "stats",
-    "status",
-    "watch",
-];
 
 const EXAMPLE: &str = r#"
 # [target.test]

@@ -59,16 +59,21 @@ pub struct Style {
 }
 
 impl Style {
+    /// How wide a terminal is; none off one.
+    pub fn columns(&self) -> Option<usize> {
+        let size = self.size?;
+        Some(usize::from(size().1).max(20))
+    }
+
     /// `head · tail`, the tail cut at the edge of a terminal and the head never.
     pub fn line(&self, head: &str, tail: &str) -> String {
         if tail.is_empty() {
             return head.to_owned();
         }
         let tail = printable(tail);
-        let Some(size) = self.size else {
+        let Some(columns) = self.columns() else {
             return format!("{head} · {tail}");
         };
-        let columns = usize::from(size().1).max(20);
         let taken = console::measure_text_width(head) + 3;
         // A dozen columns say nothing: then the tail takes the next row as well.
         let left = columns - taken % columns;

@@ -336,7 +336,7 @@ impl Text {
     }
 
     fn deployment(&mut self, event: &Event) {
-        let paint = self.style.paint;
+        let style = self.style;
         match event {
             Event::DeployPlanned {
                 deployment,
@@ -345,11 +345,11 @@ impl Text {
             } => {
                 let action = if plan.is_fresh() { "fresh" } else { "deploy" };
                 self.count_planned(action);
-                let page = deploy::plan(deployment, plan, *open, paint);
+                let page = deploy::plan(deployment, plan, *open, style);
                 self.say(page.trim_end());
             }
             Event::RollbackPlanned { plan, now, .. } => {
-                let page = deploy::back(plan, *now, paint);
+                let page = deploy::back(plan, *now, style);
                 self.say(page.trim_end());
             }
             Event::DeployProgress {
@@ -360,7 +360,7 @@ impl Text {
                 if let (Some(counts), true) = (deploy::counts(progress), shown) {
                     return self.row(deployment.name(), &counts);
                 }
-                let lines = deploy::progress(deployment, progress, paint);
+                let lines = deploy::progress(deployment, progress, style);
                 self.say(lines.trim_end());
             }
             Event::DeployFinished {
@@ -369,7 +369,7 @@ impl Text {
                 duration,
                 ..
             } if deployment.target.is_none() => {
-                let line = deploy::rolled_back(deployment, outcome, *duration, paint);
+                let line = deploy::rolled_back(deployment, outcome, *duration, style.paint);
                 self.write(line.as_bytes());
             }
             _ => {}

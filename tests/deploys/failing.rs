@@ -18,7 +18,7 @@ fn the_breakers_rollback_is_a_failure() {
         }
         deploy(&script, json!({}))
             .ends(5)
-            .says("stopped, app exited with 1")
+            .says("stopped: app exited with 1")
             .says("| said \"ecs/app/stopped-ecs-svc-0002\"")
             .says("RolledBack");
         assert_eq!(script.calls("UpdateService").len(), 1, "{denied}");

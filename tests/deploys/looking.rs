@@ -42,5 +42,5 @@ fn history_says_what_it_may_not_read() {
 fn a_service_that_isnt_there_is_named() {
     let script = Script::new(&[]);
     script.goes_wrong("DescribeServices", Wrong::Denied, 9);
-    run(&script, "status", json!({})).ends(1).says("was denied");
+    run(&script, "status", json!({})).ends(3).says("was denied");
 }

@@ -1,21 +1,20 @@
 //! Every command in the pages is given, and prints what the page says.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
 use snapbox::Assert;
-use tempfile::TempDir;
 
 use crate::page::{Block, Page, pages, root, update};
+use crate::workspace::{Workspace, is_plan};
 
 /// What every command sees of the caller.
 const PASSED: &[&str] = &["HOME", "USER", "DOCKER_HOST", "PYENV_ROOT"];
 
 pub fn every_command_prints_what_the_page_says() {
     let pages = pages();
-    let _engine = EngineForUs::new(&pages);
     let wrong: Vec<String> = thread::scope(|scope| {
         let running: Vec<_> = pages.iter().map(|page| scope.spawn(|| run(page))).collect();
         let ended = running.into_iter().map(|page| page.join().expect("a page"));
@@ -26,50 +25,6 @@ pub fn every_command_prints_what_the_page_says() {
         "{}\n(UPDATE_GOLDENS=1 writes what is printed into the pages)",
         wrong.join("\n")
     );
-}
-
-/// The engine has no image of the pages while they are tried, and nobody else tries them: what one built, another would
-/// find.
-struct EngineForUs {
-    images: Vec<String>,
-    _lock: File,
-}
-
-impl EngineForUs {
-    fn new(pages: &[Page]) -> Self {
-        let lock = File::create(std::env::temp_dir().join("forge-docs.lock")).expect("a file");
-        lock.lock().expect("locked");
-        let lines = pages.iter().flat_map(|page| page.text.lines());
-        let images = lines.filter_map(|line| {
-            let value = line.strip_prefix("repository")?.trim_start();
-            Some(value.strip_prefix("= \"")?.split('"').next()?.to_owned())
-        });
-        let engine = Self {
-            images: images.collect(),
-            _lock: lock,
-        };
-        engine.clear();
-        engine
-    }
-
-    fn clear(&self) {
-        for image in &self.images {
-            let format = "{{.Repository}}:{{.Tag}}";
-            let listed = Command::new("docker")
-                .args(["image", "ls", "--format", format, image])
-                .output();
-            let names = listed.map(|listed| listed.stdout).unwrap_or_default();
-            for name in String::from_utf8_lossy(&names).lines() {
-                let _ = Command::new("docker").args(["image", "rm", name]).output();
-            }
-        }
-    }
-}
-
-impl Drop for EngineForUs {
-    fn drop(&mut self) {
-        self.clear();
-    }
 }
 
 /// A page from its beginning to its end; what isn't as it says.
@@ -84,9 +39,10 @@ fn run(page: &Page) -> Vec<String> {
             continue;
         }
         let workspace = workspace
-            .as_ref()
+            .as_mut()
             .unwrap_or_else(|| panic!("{}:{}: no workspace", page.name, block.line));
-        let printed = play(&block, &place(workspace));
+        workspace.prepare(&block);
+        let printed = play(&block, workspace);
         if let Err(difference) = same(&printed, &block.text) {
             wrong.push(format!("{}:{}\n{difference}", page.name, block.line + 1));
             let at = block.line.saturating_add_signed(moved);
@@ -104,33 +60,21 @@ fn run(page: &Page) -> Vec<String> {
 }
 
 /// Makes the workspace that a block asks for.
-fn enter(block: &Block, workspace: &mut Option<TempDir>) {
+fn enter(block: &Block, workspace: &mut Option<Workspace>) {
     if let Some(dir) = block.value("member") {
-        let dir = place(workspace.as_ref().expect("a root file")).join(dir);
+        let dir = workspace.as_ref().expect("a root file").dir().join(dir);
         fs::create_dir_all(&dir).expect("a member's directory");
         fs::write(dir.join("Pipeline.toml"), &block.text).expect("a member's file");
     } else if let Some(fixture) = block.value("fixture") {
-        let fresh = directory();
-        copy(&root().join("fixtures").join(fixture), &place(&fresh));
+        let fresh = Workspace::of(block);
+        copy(&root().join("fixtures").join(fixture), &fresh.dir());
         *workspace = Some(fresh);
     } else if block.language() == "toml" {
-        let fresh = directory();
-        fs::write(place(&fresh).join("Pipeline.toml"), &block.text).expect("a pipeline file");
+        let fresh = Workspace::of(block);
+        let text = fresh.own(&block.text);
+        fs::write(fresh.dir().join("Pipeline.toml"), text).expect("a pipeline file");
         *workspace = Some(fresh);
     }
-}
-
-/// An empty workspace, below a directory that goes with it.
-fn directory() -> TempDir {
-    let builder = tempfile::Builder::new().prefix("forge-docs-").tempdir();
-    let outer = builder.expect("a directory");
-    fs::create_dir(place(&outer)).expect("a directory");
-    outer
-}
-
-/// Its name is seen where a project has none.
-fn place(outer: &TempDir) -> PathBuf {
-    outer.path().join("work")
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -154,9 +98,10 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// The block as it would be printed now.
-fn play(block: &Block, workspace: &Path) -> String {
+fn play(block: &Block, workspace: &mut Workspace) -> String {
     let mut out = String::new();
     for command in commands(&block.text) {
+        let command = workspace.asked(&command);
         let mut lines = command.lines();
         out += &format!("$ {}\n", lines.next().unwrap_or_default());
         lines.for_each(|line| out += &format!("> {line}\n"));
@@ -184,7 +129,7 @@ fn commands(text: &str) -> Vec<String> {
     commands
 }
 
-fn give(command: &str, workspace: &Path) -> String {
+fn give(command: &str, workspace: &mut Workspace) -> String {
     let forge = Path::new(env!("CARGO_BIN_EXE_forge"));
     let path = std::env::var("PATH").unwrap_or_default();
     let path = format!("{}:{path}", forge.parent().expect("a parent").display());
@@ -192,10 +137,11 @@ fn give(command: &str, workspace: &Path) -> String {
         .iter()
         .filter_map(|name| Some((name, std::env::var_os(name)?)));
     let output = Command::new("sh")
-        .args(["-c", &format!("exec 2>&1\n{command}")])
-        .current_dir(workspace)
+        .args(["-c", &format!("exec 2>&1\n{}", workspace.own(command))])
+        .current_dir(workspace.dir())
         .env_clear()
         .envs(passed)
+        .envs(workspace.env())
         .env("PATH", path)
         .env("LANG", "C.UTF-8")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
@@ -205,9 +151,8 @@ fn give(command: &str, workspace: &Path) -> String {
         .stdin(Stdio::null())
         .output()
         .expect("sh");
-    let here = workspace.canonicalize().expect("a workspace");
-    let mut text = String::from_utf8_lossy(&output.stdout)
-        .replace(&*here.to_string_lossy(), "/home/you/work")
+    let mut text = workspace
+        .shown(&String::from_utf8_lossy(&output.stdout))
         .lines()
         .map(|line| format!("{}\n", line.trim_end()))
         .collect::<String>();
@@ -226,14 +171,35 @@ fn same(printed: &str, expected: &str) -> Result<(), String> {
     result.map_err(|error| error.to_string())
 }
 
-/// A text in which what differs from run to run doesn't: times, keys, commits, ports, and the blanks of
-/// columns that they widen.
+/// What ECS does by itself comes between forge's own lines whenever it is seen.
+const OF_ECS: [&str; 6] = [
+    " pending",
+    "(task ",
+    "(deployment ",
+    "steady state",
+    "consistently start",
+    "rolling back to deployment",
+];
+
+/// A text in which what differs from run to run doesn't: times, keys, commits, ports, ids, and the blanks of
+/// columns that they widen. What ECS does is left out.
 fn plain(text: &str) -> String {
-    let lines = text.lines().map(|line| {
+    let of_ecs = |line: &str| line.contains("app: ") && OF_ECS.iter().any(|it| line.contains(it));
+    let lines = text.lines().filter(|line| !of_ecs(line)).map(|line| {
         let indent = line.len() - line.trim_start().len();
-        let words: Vec<String> = line.split_whitespace().map(word).collect();
+        let mut words: Vec<String> = line.split_whitespace().map(word).collect();
+        for at in 1..words.len() {
+            if words[at].starts_with("ago") {
+                words[at - 1] = "#".into();
+            }
+        }
         // Said only where it is worth saying.
         let words = words.join(" ").replace(" · saved #", "");
+        let words = words.replace(", 1 older deployment draining", "");
+        let words = match words.split_once("· plan ") {
+            Some((before, after)) if is_plan(after) => format!("{before}· plan #"),
+            _ => words,
+        };
         format!("{}{words}\n", &line[..indent])
     });
     lines.collect()
@@ -247,7 +213,10 @@ fn word(word: &str) -> String {
         let end = piece.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
         let port = out.ends_with("127.0.0.1:") && is_number(end);
         let json = out.ends_with("-ms\":") && is_number(end);
-        if is_time(end) || port || json {
+        let deployment = out.ends_with("ecs-svc/") && is_number(end);
+        let before = ["approve=", "plan\":\""];
+        let plan = before.iter().any(|before| out.ends_with(before)) && is_plan(end);
+        if is_time(end) || port || json || deployment || plan {
             out += "#";
         } else if is_hash(end) {
             out += "#hash";
@@ -296,6 +265,13 @@ fn only_what_differs_from_run_to_run_may_differ() {
         "0s ago  ✓  0.28s  2 ran\n",
         "12s ago  ✓  10.28s  2 ran\n"
     ));
+    assert!(same_("1h ago  app\n", "25m ago app\n"));
+    assert!(same_("a · plan 01234567\n", "a · plan 76543210\n"));
+    assert!(same_(
+        "x │ app: 1 of 2 running, 1 pending\nx │ app: done\n",
+        "x │ app: done\n"
+    ));
+    assert!(!same_("x │ app: done\n", "x │ app: failed\n"));
     assert!(same_(
         "{\"duration-ms\":12,\"a\":1}\n",
         "{\"duration-ms\":7,\"a\":1}\n"

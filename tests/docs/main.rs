@@ -11,13 +11,22 @@
 //!   exit code that isn't 0 is printed as `[exit code N]`. Times, keys, commits and ports may differ, and
 //!   `[..]` stands for anything in a line, `...` for any lines.
 //! - `console,fixture=NAME`: the same in a fresh copy of `fixtures/NAME`.
+//! - `aws=CLUSTER/SERVICE` beside `toml` or `fixture`: the workspace has a simulated AWS where that service runs.
+//! - `unique=NAME` beside `toml`: where the page says NAME, a name is meant that nobody else on the machine uses.
+//! - `crash=FAMILY:REVISION` beside `console`: tasks of that revision crash.
+//!
+//! An `--approve=ID` approves the plan that was printed last. What ECS does by itself may be told at other moments.
 
+#[path = "../support/aws/mod.rs"]
+mod aws;
 mod commands;
 mod console;
 mod keys;
 mod links;
 mod page;
+mod permissions;
 mod toml_blocks;
+mod workspace;
 
 /// One after the other: both write into the pages when they are asked to.
 #[test]

@@ -29,10 +29,13 @@ impl Block {
 
     /// The value of `name=value`.
     pub fn value(&self, name: &str) -> Option<&str> {
-        let mut values = self.info.iter().filter_map(|info| info.split_once('='));
-        values
-            .find(|(known, _)| *known == name)
-            .map(|(_, value)| value)
+        self.values(name).next()
+    }
+
+    /// The same where it stands several times.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        let values = self.info.iter().filter_map(|info| info.split_once('='));
+        values.filter_map(move |(known, value)| (known == name).then_some(value))
     }
 }
 

@@ -1,7 +1,7 @@
 //! A rollback that somebody asks for: where it goes, and there.
 
 use super::past::{self, Known};
-use super::rollout::{Ended, Rollout, now, rollout};
+use super::rollout::{Ended, Rollout, now, rollout, unknown};
 use super::undo::pinned_copy;
 use super::{Ecs, prepare};
 use crate::deploy::choice::{self, Choice, Step};
@@ -46,9 +46,11 @@ fn one(
     caller: &Caller<'_>,
 ) -> Result<BackService, DeployError> {
     let (service, view) = prepare::usable(ecs, name, caller)?;
-    let gate = gates::free(&view, false);
+    let gate = gates::free(&spec.name, &view, false);
     if !gate.open {
-        let help = format!("`forge cancel {}` takes that one back", spec.name);
+        let name = &spec.name;
+        let help =
+            format!("wait for it (`forge status {name}`), or take it back: forge cancel {name}");
         return Err(DeployError::refused(gate.why, help));
     }
     let primary = view.primary();
@@ -127,7 +129,7 @@ pub fn rollback(
     for service in &plan.services {
         match back(ecs, spec, service, caller) {
             Ok(Ended::Completed) => touched = true,
-            Ok(ended) => return Ok(end(unfinished(ended))),
+            Ok(ended) => return Ok(end(unfinished(ended, &spec.name))),
             Err(error) if !touched => return Err(error),
             Err(error) => {
                 return Ok(end(Ending::Failed {
@@ -187,13 +189,13 @@ fn back(
     Ok(ended)
 }
 
-fn unfinished(ended: Ended) -> Ending {
+fn unfinished(ended: Ended, environment: &str) -> Ending {
     match ended {
         Ended::Completed => Ending::Done,
         Ended::Interrupted(goes_on) => Ending::Interrupted { goes_on },
         Ended::Lost(reason) => Ending::Failed {
             reason,
-            after: After::Left("it isn't known what the service runs".into()),
+            after: After::Left(unknown(environment)),
         },
         Ended::Failed { state, reason } => Ending::Failed {
             reason,

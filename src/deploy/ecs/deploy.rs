@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use super::Ecs;
 use super::before::{Before, OneOff};
 use super::definitions::Registered;
-use super::rollout::{Ended, Rollout, now, rollout, unchanged};
+use super::rollout::{Ended, Rollout, now, rollout, unchanged, unknown};
 use super::undo::{Back, Failed};
-use crate::deploy::error::DeployError;
+use crate::deploy::error::{DeployError, Kind};
 use crate::deploy::gates::Approval;
 use crate::deploy::outcome::{After, Ending, Outcome};
 use crate::deploy::plan::{Plan, ServicePlan};
@@ -69,6 +69,10 @@ impl Work<'_> {
             let ended = match self.roll_out(part, caller) {
                 // The first: nothing was touched.
                 Err(error) if at == 0 => return Err(error),
+                Err(error) if error.kind == Kind::Interrupted => {
+                    let goes_on = half(&self.request.spec.name, &parts[..at], &parts[at..]);
+                    return Ok(Ending::Interrupted { goes_on });
+                }
                 Err(error) => {
                     let reason = format!("{}: {error}", part.plan.service);
                     return Ok(self.undo(reason, &parts[..at], caller));
@@ -81,7 +85,7 @@ impl Work<'_> {
                 Ended::Lost(reason) => {
                     return Ok(Ending::Failed {
                         reason,
-                        after: After::Left("it isn't known what the service runs".into()),
+                        after: After::Left(unknown(&self.request.spec.name)),
                     });
                 }
                 Ended::Failed { state, reason } => {
@@ -103,6 +107,7 @@ impl Work<'_> {
             let takeover = self.request.takeover;
             unchanged(
                 self.ecs,
+                &self.request.spec.name,
                 &one.service,
                 &one.running.deployment,
                 takeover,
@@ -240,4 +245,17 @@ impl Work<'_> {
         }
         Ending::Done
     }
+}
+
+/// What it comes to when only some of the services got theirs.
+fn half(environment: &str, done: &[Part<'_>], left: &[Part<'_>]) -> String {
+    let names = |parts: &[Part<'_>]| {
+        let names = parts.iter().map(|part| part.plan.service.as_str());
+        names.collect::<Vec<_>>().join(", ")
+    };
+    format!(
+        "deployed: {}; as before: {}; deploy again, or take it back: forge rollback {environment}",
+        names(done),
+        names(left)
+    )
 }

@@ -9,12 +9,12 @@ use aws_sdk_ecs::types::{DesiredStatus, Task};
 use super::definitions::Registered;
 use super::{Ecs, convert};
 use crate::aws::{AwsError, AwsErrorKind};
-use crate::deploy::progress::Progress;
+use crate::deploy::progress::{Progress, cause};
 use crate::deploy::request::Caller;
 use crate::deploy::seen::{DeploymentView, ServiceView};
 use crate::deploy::state::{Observation, State, Watch};
 
-/// How many crashed tasks are told of with their logs; the others are counted.
+/// How many crashed tasks are told of with their logs, each ended in another way; the others are counted.
 const TOLD: usize = 3;
 /// How many tasks one call describes.
 const DESCRIBED: usize = 100;
@@ -36,7 +36,11 @@ pub struct Followed<'a> {
 /// How following ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    Over(State),
+    Over {
+        state: State,
+        /// Why its first task crashed, where one did.
+        cause: Option<String>,
+    },
     Interrupted,
     /// It can't be followed any more; one line says why.
     Lost(String),
@@ -84,7 +88,7 @@ pub fn follow(ecs: &Ecs, followed: Followed<'_>, caller: &mut Caller<'_>) -> End
         record: None,
         counts: None,
         crashed: BTreeSet::new(),
-        told: 0,
+        told: Vec::new(),
         breaker: false,
         blind: false,
         ecs,
@@ -102,7 +106,8 @@ pub fn follow(ecs: &Ecs, followed: Followed<'_>, caller: &mut Caller<'_>) -> End
                 patience.well();
                 if state.is_over() {
                     follower.last_words(&state, caller);
-                    return End::Over(state);
+                    let cause = follower.told.first().map(|(cause, _)| cause.clone());
+                    return End::Over { state, cause };
                 }
             }
             Err(error) => {
@@ -132,7 +137,8 @@ struct Follower<'a> {
     counts: Option<[u32; 4]>,
     /// ARNs of stopped tasks that were looked at.
     crashed: BTreeSet<String>,
-    told: usize,
+    /// Why tasks crashed, with what they wrote last.
+    told: Vec<(String, Vec<String>)>,
     /// That ECS goes back was told.
     breaker: bool,
     /// Tasks may not be looked at.
@@ -147,10 +153,11 @@ impl Follower<'_> {
         caller: &mut Caller<'_>,
     ) -> Result<State, AwsError> {
         let name = self.followed.service;
+        let ours = &self.followed.deployment;
+        // The service is looked at last: when the record says that ours was stopped, it tells for whom.
+        let record = self.ecs.record(name, ours, &mut self.record, caller)?;
         let service = self.ecs.service(name, caller.cancelled)?;
         let view = service.as_ref().map(convert::service).unwrap_or_default();
-        let ours = &self.followed.deployment;
-        let record = self.ecs.record(name, ours, &mut self.record, caller)?;
         let news = self.tell_events(&view, caller);
         let failed = self.tell_counts(&view, caller);
         if news || failed || look % 4 == 3 {
@@ -242,17 +249,21 @@ impl Follower<'_> {
             }
             let stopped = convert::stopped(&task);
             self.crashed.extend(task.task_arn);
-            if !stopped.crashed() || self.told == TOLD {
+            if !stopped.crashed() || self.told.len() == TOLD {
                 continue;
             }
-            self.told += 1;
             let definition = &self.followed.registered.definition;
             let container = stopped.culprit().map(|one| one.name.clone());
             let log = container.map(|name| self.ecs.tail(definition, &name, &stopped.id, caller));
+            let end = (cause(&stopped), log.unwrap_or_default());
+            if self.told.contains(&end) {
+                continue;
+            }
+            self.told.push(end.clone());
             caller.tell(Progress::Crashed {
                 service: service.to_owned(),
                 task: stopped,
-                log: log.unwrap_or_default(),
+                log: end.1,
             });
         }
         Ok(())
@@ -265,9 +276,13 @@ impl Follower<'_> {
                 service: self.followed.service.to_owned(),
                 deployment: self.followed.deployment.clone(),
             });
-        } else {
-            self.look_at_tasks(caller);
+            return;
         }
+        // Much can have happened since the service was looked at.
+        if let Ok(Some(service)) = self.ecs.service(self.followed.service, caller.cancelled) {
+            self.tell_events(&convert::service(&service), caller);
+        }
+        self.look_at_tasks(caller);
     }
 }
 

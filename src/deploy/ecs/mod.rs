@@ -142,6 +142,7 @@ fn error(error: AwsError) -> DeployError {
         AwsErrorKind::NoCredentials
         | AwsErrorKind::NoRegion
         | AwsErrorKind::Expired
+        | AwsErrorKind::Denied
         | AwsErrorKind::Unreachable => Kind::Missing,
         AwsErrorKind::Cancelled => return DeployError::interrupted(),
         AwsErrorKind::NotFound => Kind::Wrong,

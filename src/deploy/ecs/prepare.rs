@@ -12,6 +12,7 @@ use crate::deploy::gates::{self, Gate};
 use crate::deploy::plan::{Note, Plan, Running, ServicePlan};
 use crate::deploy::request::{Caller, Found, Request};
 use crate::deploy::seen::{Rollout, ServiceView};
+use crate::deploy::tags;
 use crate::deploy::taskdef::Definition;
 
 /// See [`crate::deploy::provider::Provider::plan`].
@@ -24,7 +25,7 @@ pub fn plan(ecs: &Ecs, request: &Request, caller: &mut Caller<'_>) -> Result<Pla
     let mut services = Vec::new();
     for name in &spec.services {
         let (service, view) = usable(ecs, name, caller)?;
-        gates.push(gates::free(&view, request.takeover));
+        gates.push(gates::free(&spec.name, &view, request.takeover));
         services.push(one(ecs, request, &service, &view, caller)?);
     }
     for service in &services {
@@ -100,7 +101,13 @@ fn one(
     })?;
     let current = ecs.definition(&primary.task_definition, caller)?;
     let running = past::running(ecs, service, primary, &current, named, caller);
-    let (container, definition) = new_definition(request, &current.definition)?;
+    let (container, mut definition) = new_definition(request, &current.definition)?;
+    if request.by.is_empty() {
+        // Nobody has a name in a bare container; AWS still knows who calls.
+        let caller = ecs.aws.identity().map_err(super::error)?;
+        let name = caller.arn.rsplit(':').next().unwrap_or_default();
+        definition.tags.set(tags::BY, name);
+    }
     let changes = diff(&current.definition, &definition);
     let desired = spec.desired_count.filter(|count| *count != view.desired);
     let fresh = changes.is_empty() && desired.is_none() && view.is_stable();

@@ -48,13 +48,14 @@ pub enum Ended {
 /// Another deployment is going on, or has been.
 pub fn unchanged(
     ecs: &Ecs,
+    environment: &str,
     name: &str,
     from: &str,
     takeover: bool,
     caller: &Caller<'_>,
 ) -> Result<(aws_sdk_ecs::types::Service, ServiceView), DeployError> {
     let (service, view) = prepare::usable(ecs, name, caller)?;
-    let gate = gates::free(&view, takeover);
+    let gate = gates::free(environment, &view, takeover);
     if !gate.open {
         return Err(DeployError::refused(gate.why, gate.help));
     }
@@ -79,7 +80,7 @@ pub fn rollout(
         from,
         ..
     } = *rollout;
-    let (service, view) = unchanged(ecs, name, from, rollout.takeover, caller)?;
+    let (service, view) = unchanged(ecs, &spec.name, name, from, rollout.takeover, caller)?;
     if caller.is_cancelled() {
         return Err(DeployError::interrupted());
     }
@@ -93,9 +94,17 @@ pub fn rollout(
     };
     let deployment = match ecs.update(&change, caller) {
         Ok(deployment) => deployment,
-        Err(NotUpdated::Refused(error)) => return Err(error),
+        Err(NotUpdated::Refused(error)) => {
+            return Err(DeployError {
+                message: format!("{name} wasn't changed: {}", error.message),
+                ..error
+            });
+        }
         Err(NotUpdated::Unknown(why)) if caller.is_cancelled() => {
-            return Ok(Ended::Interrupted(why));
+            return Ok(Ended::Interrupted(format!(
+                "{why}; {}",
+                unknown(&spec.name)
+            )));
         }
         Err(NotUpdated::Unknown(why)) => return Ok(Ended::Lost(why)),
     };
@@ -133,11 +142,18 @@ pub fn followed(
     );
     let environment = &spec.name;
     match end {
-        End::Over(State::Completed) => Ended::Completed,
-        End::Over(state) => Ended::Failed {
-            reason: format!("{name}: {}", why(&state, &deployment, spec.timeout)),
-            state,
-        },
+        End::Over {
+            state: State::Completed,
+            ..
+        } => Ended::Completed,
+        End::Over { state, cause } => {
+            let why = why(&state, &deployment, spec.timeout);
+            let cause = cause.map_or_else(String::new, |cause| format!("{cause}; "));
+            Ended::Failed {
+                reason: format!("{name}: {cause}{}", why.trim_end_matches('.')),
+                state,
+            }
+        }
         End::Lost(why) => Ended::Lost(format!(
             "the deployment {deployment} of {name} goes on, but can't be followed: {why}"
         )),
@@ -147,14 +163,26 @@ pub fn followed(
     }
 }
 
+/// What there is to say of a service that nobody could follow to the end.
+pub fn unknown(environment: &str) -> String {
+    format!("what it comes to isn't known here: forge status {environment}")
+}
+
 /// Why a deployment that is over didn't succeed.
 fn why(state: &State, deployment: &str, timeout: Duration) -> String {
     match state {
-        State::Failed { reason } => format!("{deployment} failed: {reason}"),
+        State::Failed { reason } => {
+            format!("{deployment} failed: {}", reason.trim_end_matches('.'))
+        }
         State::SupersededBy { deployment: other } => {
             format!("{deployment} was superseded by {other}")
         }
-        State::RolledBack { reason } => format!("ECS rolled {deployment} back: {reason}"),
+        State::RolledBack { reason } => {
+            format!(
+                "ECS rolled {deployment} back: {}",
+                reason.trim_end_matches('.')
+            )
+        }
         State::Vanished => format!("{deployment} vanished from the service's deployments"),
         State::TimedOut => format!(
             "{deployment} didn't complete within {}",

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use aws_sdk_ecs::types::StopServiceDeploymentStopType;
 
 use super::past::{self, Known};
-use super::{Ecs, convert};
+use super::{Ecs, convert, prepare};
 use crate::deploy::error::{DeployError, Kind};
 use crate::deploy::provider::{Record, Status};
 use crate::deploy::request::Caller;
@@ -110,6 +110,8 @@ fn record(
 
 /// See [`crate::deploy::provider::Provider::cancel`].
 pub fn cancel(ecs: &Ecs, spec: &Spec, caller: &mut Caller<'_>) -> Result<Vec<String>, DeployError> {
+    let account = ecs.aws.identity().map_err(super::error)?.account;
+    prepare::right_account(spec.account.as_deref(), &account)?;
     let mut ended = Vec::new();
     for name in &spec.services {
         let listed = ecs.list_records(name, 1, caller);

@@ -43,9 +43,11 @@ fn one(
     wanted: &Wanted,
 ) -> Result<BackService, DeployError> {
     let ledger = local.look(service)?;
-    let gate = gates::free(&ledger.view(service), false);
+    let gate = gates::free(&spec.name, &ledger.view(service), false);
     if !gate.open {
-        let help = format!("`forge cancel {}` takes that one back", spec.name);
+        let name = &spec.name;
+        let help =
+            format!("wait for it (`forge status {name}`), or take it back: forge cancel {name}");
         return Err(DeployError::refused(gate.why, help));
     }
     let name = &service.name;

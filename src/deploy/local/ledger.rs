@@ -29,6 +29,7 @@ const DEFINITION: &str = "forge.definition";
 /// A service of an environment.
 #[derive(Clone, Debug)]
 pub struct Service {
+    pub environment: String,
     pub name: String,
     pub base: Base,
     /// The value of its containers' label.
@@ -38,6 +39,7 @@ pub struct Service {
 impl Service {
     pub fn new(pipeline: &str, environment: &str, name: &str) -> Service {
         Service {
+            environment: environment.to_owned(),
             name: name.to_owned(),
             base: Base::new(pipeline, environment, name),
             identity: format!("{pipeline}/{environment}/{name}"),

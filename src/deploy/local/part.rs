@@ -122,7 +122,8 @@ impl<'a> Part<'a> {
                 Err(error) if error.is_name_taken() => {}
                 Err(error) => return Err(super::error(error)),
             }
-            let gate = gates::free(&self.local.look(service)?.view(service), false);
+            let view = self.local.look(service)?.view(service);
+            let gate = gates::free(&service.environment, &view, false);
             if !gate.open {
                 return Err(DeployError::refused(gate.why, gate.help));
             }

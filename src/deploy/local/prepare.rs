@@ -32,7 +32,11 @@ pub fn plan(
     let mut services = Vec::new();
     for (at, service) in local.services(spec).iter().enumerate() {
         let ledger = local.look(service)?;
-        gates.push(gates::free(&ledger.view(service), request.takeover));
+        gates.push(gates::free(
+            &spec.name,
+            &ledger.view(service),
+            request.takeover,
+        ));
         let published = shape::published(spec, at == 0);
         services.push(one(local, request, service, &ledger, published, caller)?);
     }

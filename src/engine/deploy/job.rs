@@ -117,17 +117,20 @@ impl Job<'_> {
             Ok(outcome) => Arc::new(outcome.clone()),
             Err(error) => Arc::new(not_begun(error)),
         };
-        let log: Arc<[u8]> = log.take().into_bytes().into();
+        let told: Arc<[u8]> = log.take().into_bytes().into();
         self.tell(Event::DeployFinished {
             deployment: Arc::clone(deployment),
             outcome: Arc::clone(&outcome),
             duration: began.elapsed(),
-            log: Arc::clone(&log),
+            log: Arc::clone(&told),
         });
-        ended?;
+        if let Err(error) = ended {
+            log.borrow_mut().push(&told);
+            return Err(error.into());
+        }
         let (ending, reason) = sentence(&outcome);
         let mut finished = self.words.finished(ending, &reason);
-        finished.log = log;
+        finished.log = told;
         if ending == Outcome::Failed {
             finished.exit_with = outcome.result.exit_code();
         }
@@ -240,6 +243,7 @@ pub fn sentence(ended: &Ended) -> (Outcome, String) {
             let left = match after {
                 After::Untouched => "nothing was changed there".to_owned(),
                 After::RolledBack => format!("rolled back: {runs}"),
+                After::Left(why) if runs.is_empty() => format!("not rolled back: {why}"),
                 After::Left(why) => format!("not rolled back: {why}; now {runs}"),
             };
             (Outcome::Failed, format!("{reason}; {left}"))

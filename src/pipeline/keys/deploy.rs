@@ -51,7 +51,7 @@ pub static ENVIRONMENT: Section = Section {
             "container",
             Text,
             "\"app\"",
-            "The container that gets the image. Left out: the only one there is.",
+            "The container that gets the image. Left out: the only one that runs an image of this repository.",
         ),
         key(
             "task-definition",
@@ -216,7 +216,7 @@ pub static ECR: Section = Section {
             "create-repository",
             Bool,
             "true",
-            "`true`: makes a repository that isn't there.",
+            "`true`: makes a repository that isn't there; its tags stay in place, but for those that are meant to move.",
         )
         .default("false"),
     ],

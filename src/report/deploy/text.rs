@@ -5,10 +5,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::engine::event::{
-    After, BackPlan, DeployOutcome, DeployPlan, DeployProgress, Deployment, Ending, Note, Running,
-    ServicePlan,
+    After, BackPlan, Change, DeployOutcome, DeployPlan, DeployProgress, Deployment, Ending, Note,
+    Running, ServicePlan,
 };
-use crate::report::style::{Paint, count, printable};
+use crate::report::style::{Paint, Style, count, printable};
 use crate::units;
 
 /// Hexadecimal digits that tell digests apart for people.
@@ -17,38 +17,75 @@ const SHORT: usize = 12;
 const SHORT_COMMIT: usize = 7;
 /// More commits than these are only counted.
 const COMMITS: usize = 10;
+/// Columns before a row of a page.
+const MARGIN: usize = 12;
+/// Hexadecimal digits of a task's id, and those that tell it from others.
+const TASK: usize = 32;
+const SHORT_TASK: usize = 8;
 
 /// Lines with a word before the first of them.
 struct Page {
     text: String,
+    columns: Option<usize>,
 }
 
 impl Page {
+    fn new(title: &str, style: Style) -> Self {
+        Self {
+            text: format!("{title}\n"),
+            columns: style.columns(),
+        }
+    }
+
     fn rows(&mut self, word: &str, rows: impl IntoIterator<Item = String>) {
+        let room = self.columns.map(|columns| columns.saturating_sub(MARGIN));
         let mut word = word;
-        for row in rows {
-            self.text += &format!("  {:<9} {}\n", std::mem::take(&mut word), row);
+        for line in rows.into_iter().flat_map(|row| wrapped(&row, room)) {
+            self.text += &format!("  {:<9} {line}\n", std::mem::take(&mut word));
         }
     }
 }
 
+/// A line cut at blanks into lines that fit, those after the first a little to the right. A word that doesn't fit stays
+/// whole; without a width so does everything.
+fn wrapped(line: &str, room: Option<usize>) -> Vec<String> {
+    let wide = console::measure_text_width;
+    let Some(room) = room.filter(|room| wide(line) > *room) else {
+        return vec![line.to_owned()];
+    };
+    let rest = line.trim_start_matches(' ');
+    let indent = " ".repeat(line.len() - rest.len());
+    let mut lines = Vec::new();
+    let mut open = indent.clone();
+    let mut empty = true;
+    for word in rest.split(' ') {
+        if !empty && wide(&open) + 1 + wide(word) > room {
+            lines.push(std::mem::replace(&mut open, format!("{indent}  ")));
+            empty = true;
+        }
+        if !empty {
+            open.push(' ');
+        }
+        open += word;
+        empty = false;
+    }
+    lines.push(open);
+    lines
+}
+
 /// What a deployment would do. `open`: its image isn't built, so it has no id yet.
-pub fn plan(deployment: &Deployment, plan: &DeployPlan, open: bool, paint: Paint) -> String {
+pub fn plan(deployment: &Deployment, plan: &DeployPlan, open: bool, style: Style) -> String {
+    let paint = style.paint;
     let name = printable(deployment.name()).into_owned();
     let id = match open {
         true => "its image is built first".to_owned(),
         false => format!("plan {}", plan.id()),
     };
     let title = format!("{name} to {}", printable(&plan.environment));
-    let mut page = Page {
-        text: format!("{} · {id}\n", paint.bold(&title)),
-    };
+    let mut page = Page::new(&format!("{} · {id}", paint.bold(&title)), style);
     page.rows("where", [place(plan)]);
-    let mut image = plan.image.reference();
-    if let Some(commit) = &plan.commit {
-        image += &format!(" · commit {}", short_commit(commit));
-    }
-    page.rows("image", [image]);
+    page.rows("image", image(plan, style));
+    page.rows("commit", plan.commit.iter().map(|one| short_commit(one)));
     for service in &plan.services {
         page.rows("service", service_rows(service, paint));
     }
@@ -79,6 +116,17 @@ fn place(plan: &DeployPlan) -> String {
     }
 }
 
+/// The digest is whole unless a terminal is too narrow for it.
+fn image(plan: &DeployPlan, style: Style) -> [String; 2] {
+    let digest = &plan.image.digest;
+    let narrow = |columns| columns < MARGIN + digest.len();
+    let digest = match style.columns().is_some_and(narrow) {
+        true => short(digest),
+        false => digest.clone(),
+    };
+    [plan.image.repository.clone(), digest]
+}
+
 fn service_rows(service: &ServicePlan, paint: Paint) -> Vec<String> {
     let name = paint.bold(&printable(&service.service));
     if service.fresh {
@@ -89,14 +137,9 @@ fn service_rows(service: &ServicePlan, paint: Paint) -> Vec<String> {
     }
     let mut rows = vec![format!("{name} runs {}", running(&service.running))];
     rows.extend(commits(service));
-    rows.extend(
-        service
-            .diff
-            .iter()
-            .map(|change| changed(&change.to_string(), paint)),
-    );
+    rows.extend(service.diff.iter().map(|change| changed(change, paint)));
     if let Some((before, after)) = service.desired_count {
-        rows.push(changed(&format!("~ tasks: {before} → {after}"), paint));
+        rows.push(format!("~ tasks: {before} → {after}"));
     }
     if service.breaker {
         rows.push("the circuit breaker is switched on".into());
@@ -143,9 +186,19 @@ fn commits(service: &ServicePlan) -> Vec<String> {
     rows
 }
 
-/// A line of a diff in its colour, digests cut.
-fn changed(text: &str, paint: Paint) -> String {
-    let line = short(&printable(text));
+/// A line of a diff in its colour, digests cut. Of an image that comes from where the last one came from, they alone are
+/// told.
+fn changed(change: &Change, paint: Paint) -> String {
+    let text = match (&change.before, &change.after) {
+        (Some(before), Some(after)) => match (before.split_once('@'), after.split_once('@')) {
+            (Some((from, before)), Some((same, after))) if from == same => {
+                format!("~ {}: {before} → {after}", change.what)
+            }
+            _ => change.to_string(),
+        },
+        _ => change.to_string(),
+    };
+    let line = short(&printable(&text));
     match text.chars().next() {
         Some('+') => paint.good(&line),
         Some('-') => paint.bad(&line),
@@ -177,19 +230,20 @@ fn gates(name: &str, plan: &DeployPlan, open: bool, paint: Paint) -> Vec<String>
 
 fn notes(plan: &DeployPlan, paint: Paint) -> Vec<String> {
     let notes = plan.notes.iter();
+    let image = plan.image.reference();
+    let plain = |text: &str| short(&printable(&text.replace(&image, "the image")));
     let line = |note: &Note| match note {
-        Note::Checked(text) => format!("{} {}", paint.good("✓"), short(&printable(text))),
-        Note::NotChecked(text) => format!("– not checked: {}", short(&printable(text))),
+        Note::Checked(text) => format!("{} {}", paint.good("✓"), plain(text)),
+        Note::NotChecked(text) => format!("– not checked: {}", plain(text)),
     };
     notes.map(line).collect()
 }
 
 /// Where a rollback would go.
-pub fn back(plan: &BackPlan, now: Timestamp, paint: Paint) -> String {
+pub fn back(plan: &BackPlan, now: Timestamp, style: Style) -> String {
+    let paint = style.paint;
     let title = format!("rollback of {}", printable(&plan.environment));
-    let mut page = Page {
-        text: format!("{}\n", paint.bold(&title)),
-    };
+    let mut page = Page::new(&paint.bold(&title), style);
     if !plan.account.is_empty() {
         page.rows("where", [format!("account {}", plan.account)]);
     }
@@ -201,12 +255,7 @@ pub fn back(plan: &BackPlan, now: Timestamp, paint: Paint) -> String {
             format!("{name} runs {}", running(&service.running)),
             format!("goes back to {}{age}", running(&service.to)),
         ];
-        rows.extend(
-            service
-                .diff
-                .iter()
-                .map(|change| changed(&change.to_string(), paint)),
-        );
+        rows.extend(service.diff.iter().map(|change| changed(change, paint)));
         if service.copy {
             rows.push("as a copy that pins its image: a tag could have moved".into());
         }
@@ -218,11 +267,38 @@ pub fn back(plan: &BackPlan, now: Timestamp, paint: Paint) -> String {
 }
 
 /// `deploy-dev │ app: registered app:42`, for every line of it.
-pub fn progress(deployment: &Deployment, progress: &DeployProgress, paint: Paint) -> String {
-    let name = paint.cached(&printable(deployment.name()));
+pub fn progress(deployment: &Deployment, progress: &DeployProgress, style: Style) -> String {
+    let name = printable(deployment.name()).into_owned();
+    let room = style.columns().map(|columns| {
+        let taken = console::measure_text_width(&name) + 3;
+        columns.saturating_sub(taken)
+    });
+    let head = style.paint.cached(&name);
+    let tone = tone(progress);
     let text = progress.to_string();
-    let line = |line: &str| format!("{name} │ {}\n", printable(line));
-    text.lines().map(line).collect()
+    let lines = text.lines().flat_map(|line| {
+        let line = printable(line);
+        match room {
+            Some(_) => wrapped(&short_tasks(&line), room),
+            None => vec![line.into_owned()],
+        }
+    });
+    let painted = lines.map(|line| match tone {
+        Some(tone) => tone(style.paint, &line),
+        None => line,
+    });
+    painted.map(|line| format!("{head} │ {line}\n")).collect()
+}
+
+/// How a step looks that says well or woe.
+fn tone(progress: &DeployProgress) -> Option<fn(Paint, &str) -> String> {
+    use DeployProgress as P;
+    match progress {
+        P::Completed { .. } | P::SmokePassed { .. } | P::RolledBack { .. } => Some(Paint::good),
+        P::Crashed { .. } | P::SmokeFailed { .. } | P::BreakerRollback { .. } => Some(Paint::bad),
+        P::RollingBack { .. } | P::Warning(_) => Some(Paint::notice),
+        _ => None,
+    }
 }
 
 /// How a rollback that somebody asked for ended, and what runs now.
@@ -294,9 +370,50 @@ pub fn short(text: &str) -> String {
     out + rest
 }
 
+/// With the ids of tasks cut to what tells them from others.
+fn short_tasks(text: &str) -> String {
+    let short = |word: &str| {
+        let id = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+        let hex = id.len() == TASK && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match hex {
+            true => word.replacen(id, &id[..SHORT_TASK], 1),
+            false => word.to_owned(),
+        }
+    };
+    let words: Vec<String> = text.split(' ').map(short).collect();
+    words.join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_cut_at_blanks_where_there_is_a_width() {
+        let line = "  a line that is long and_a_word_that_never_fits end";
+        assert_eq!(wrapped(line, None), [line]);
+        assert_eq!(wrapped(line, Some(80)), [line]);
+        assert_eq!(
+            wrapped(line, Some(14)),
+            [
+                "  a line that",
+                "    is long",
+                "    and_a_word_that_never_fits",
+                "    end"
+            ]
+        );
+    }
+
+    #[test]
+    fn ids_of_tasks_are_cut_and_nothing_else() {
+        let id = "0123456789abcdef0123456789abcdef";
+        assert_eq!(
+            short_tasks(&format!("has  started 1 tasks: (task {id}).")),
+            "has  started 1 tasks: (task 01234567)."
+        );
+        let digest = format!("sha256:{id}{id} {id}0");
+        assert_eq!(short_tasks(&digest), digest);
+    }
 
     #[test]
     fn digests_are_cut_and_nothing_else() {
