@@ -47,7 +47,11 @@ const OUTSIDE: &[&str] = &[
 /// Where pipeline files are read; nothing writes.
 const READERS: &[&str] = &["pipeline/mod.rs", "pipeline/discover.rs"];
 
-const READS: &[&str] = &["std::fs::read_to_string", "std::fs::read_dir"];
+const READS: &[&str] = &[
+    "std::fs::File::open",
+    "std::fs::read_to_string",
+    "std::fs::read_dir",
+];
 
 /// A source file, as it is without its tests and comments.
 struct Source {

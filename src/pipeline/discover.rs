@@ -2,7 +2,7 @@
 //! root. Reads pipeline files and lists directories, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
@@ -193,6 +193,8 @@ pub struct MemberFile {
 
 /// So many files are worth a thread to read them.
 const SHARE: usize = 64;
+/// So much is read at once, at least.
+const ROOM: usize = 16 * 1024;
 
 /// Directories of the members (relative to `root`, with `/`, sorted) and the text of each one's file.
 pub fn members(
@@ -232,7 +234,9 @@ pub fn members(
 /// Of directories those that have a pipeline file, with its text.
 fn read_all(root: &Path, named: BTreeSet<String>) -> BTreeMap<String, MemberFile> {
     let named: Vec<String> = named.into_iter().filter(|dir| !dir.is_empty()).collect();
-    let files = parallel::map(&named, SHARE, |dir| read_member(root, dir));
+    let files = parallel::map_with(&named, SHARE, Vec::new, |buffer, dir| {
+        read_member(root, dir, buffer)
+    });
     let files = named.into_iter().zip(files);
     files
         .filter_map(|(dir, file)| file.map(|file| (dir, file)))
@@ -295,8 +299,8 @@ fn below(dir: &str, name: &str) -> String {
     }
 }
 
-fn read_member(root: &Path, dir: &str) -> Option<MemberFile> {
-    let text = std::fs::read_to_string(root.join(dir).join(FILE_NAME));
+fn read_member(root: &Path, dir: &str, buffer: &mut Vec<u8>) -> Option<MemberFile> {
+    let text = read(&root.join(dir).join(FILE_NAME), buffer);
     let missing = |error: &io::Error| {
         matches!(
             error.kind(),
@@ -304,6 +308,31 @@ fn read_member(root: &Path, dir: &str) -> Option<MemberFile> {
         )
     };
     (!text.as_ref().is_err_and(missing)).then_some(MemberFile { text })
+}
+
+/// As the standard library reads a file, which asks for its length first: members are many and small.
+fn read(path: &Path, buffer: &mut Vec<u8>) -> io::Result<String> {
+    let mut file = std::fs::File::open(path)?;
+    let mut length = 0;
+    loop {
+        if buffer.len() < length + ROOM {
+            buffer.resize(length + ROOM, 0);
+        }
+        match file.read(&mut buffer[length..]) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let text = std::str::from_utf8(&buffer[..length]);
+    let text = text.map_err(|_| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "stream did not contain valid UTF-8",
+        )
+    })?;
+    Ok(text.to_owned())
 }
 
 /// Names below a directory. Links are followed where the pattern's depth is fixed, so that no loop of them is.
