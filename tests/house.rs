@@ -31,7 +31,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 /// Above all: it may name everything.
 const TOP: &str = "cli";
 
-const FRONT: &[&str] = &["http", "parallel", "units"];
+const FRONT: &[&str] = &["fault", "http", "parallel", "units"];
 
 /// What would reach outside, in rooms that are pure.
 const OUTSIDE: &[&str] = &[

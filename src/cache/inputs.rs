@@ -543,6 +543,11 @@ pub fn describe_with(inputs: &Inputs, digests: Vec<Digest>, preimage: &mut Preim
     }
 }
 
+/// Whether an output of a target that is needed indirectly is an input.
+pub fn picks_up(spec: &Spec, path: &str, walker: &Walker) -> bool {
+    spec.matches(path) && !walker.is_ignored(path)
+}
+
 /// Writes those outputs of a target that is needed indirectly, which the patterns pick up, into a key.
 pub fn describe_indirect(
     spec: &Spec,
@@ -551,7 +556,7 @@ pub fn describe_indirect(
     preimage: &mut Preimage,
 ) {
     for entry in &manifest.entries {
-        if !spec.matches(&entry.path) || walker.is_ignored(&entry.path) {
+        if !picks_up(spec, &entry.path, walker) {
             continue;
         }
         let value = match &entry.node {

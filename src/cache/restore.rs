@@ -18,6 +18,7 @@ use super::index::{Index, Unreadable};
 use super::manifest::{Entry, Manifest, Node};
 use super::stat::{Kind, Stat};
 use super::walk::with_path;
+use crate::fault;
 use crate::parallel;
 
 /// So many files are worth a thread to put them back.
@@ -87,6 +88,22 @@ impl Place<'_> {
             .iter()
             .zip(digests)
             .all(|((_, _, wanted), found)| *wanted == found))
+    }
+
+    /// What tells that something was written anew since, if only with the content that it had; none where something isn't
+    /// there. A link to a file more or less tells nothing.
+    pub fn writes(&self, manifest: &Manifest) -> Option<Digest> {
+        let mut bytes = Vec::with_capacity(manifest.entries.len() * 32);
+        for entry in &manifest.entries {
+            let metadata = fs::symlink_metadata(self.root.join(&entry.path)).ok()?;
+            let stat = Stat::from(&metadata);
+            if stat.kind() != Kind::Directory {
+                let mtime = stat.mtime.cast_unsigned();
+                let numbers = [stat.dev, stat.ino, stat.size, mtime];
+                bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+            }
+        }
+        Some(Digest::of(&bytes))
     }
 
     /// A digest of what is where the manifest says, by stats; none where something isn't there.
@@ -198,7 +215,10 @@ impl Place<'_> {
                 _ => continue,
             };
             match result {
-                Ok(()) => removed += 1,
+                Ok(()) => {
+                    removed += 1;
+                    fault::point("output removed");
+                }
                 // Somebody else's files are in it.
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
                 Err(error) => return Err(with_path(error, &path).into()),
@@ -308,6 +328,7 @@ impl Place<'_> {
                 }
                 Err(_) => {
                     fs::create_dir(&full).map_err(|error| with_path(error, &full))?;
+                    fault::point("directory made");
                     made.new.insert(path.clone(), 0o755);
                 }
             }
@@ -347,7 +368,10 @@ impl Place<'_> {
             Node::Link { to: target } => {
                 let staged = self.stage(&to);
                 link(target, &staged.path).map_err(|error| with_path(error, &staged.path))?;
-                Ok(staged.keep(&to)?)
+                fault::point("link staged");
+                staged.keep(&to)?;
+                fault::point("link placed");
+                Ok(())
             }
             Node::File {
                 digest,
@@ -364,12 +388,15 @@ impl Place<'_> {
                         _ => with_path(error, &staged.path).into(),
                     });
                 }
+                fault::point("output staged");
                 if has_bytecode(&entry.path, manifest) {
                     set_mtime(&staged.path, *mtime)?;
                 } else {
                     self.drop_bytecode(&entry.path);
                 }
-                place(staged, &to).map_err(|error| with_path(error, &to).into())
+                place(staged, &to).map_err(|error| with_path(error, &to))?;
+                fault::point("output placed");
+                Ok(())
             }
         }
     }
@@ -433,6 +460,7 @@ impl Place<'_> {
             let full = self.root.join(path);
             fs::set_permissions(&full, Permissions::from_mode(mode))
                 .map_err(|error| with_path(error, &full))?;
+            fault::point("mode set");
         }
         Ok(())
     }

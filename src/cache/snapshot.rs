@@ -22,6 +22,7 @@ use super::known::Directory;
 use super::manifest::Manifest;
 use super::stat::Stat;
 use super::store::State;
+use crate::fault;
 
 const MAGIC: &[u8; 16] = b"forge snapshot 6";
 const NAME: &str = "snapshot";
@@ -163,7 +164,11 @@ impl Snapshot {
         if let Some(bytes) = self.ahead.get(from..to) {
             return Some(Cow::Borrowed(bytes));
         }
-        let bytes = read_at(self.file.as_ref()?, from as u64, extent.length as usize)?;
+        let file = self.file.as_ref()?;
+        if to as u64 > file.metadata().ok()?.len() {
+            return None;
+        }
+        let bytes = read_at(file, from as u64, extent.length as usize)?;
         (bytes.len() == extent.length as usize).then_some(Cow::Owned(bytes))
     }
 
@@ -243,6 +248,7 @@ impl Snapshot {
     /// The records answer until there is another.
     pub fn outdate(cache_dir: &Path) {
         let _ = fs::rename(cache_dir.join(NAME), cache_dir.join(OUTDATED));
+        fault::point("snapshot outdated");
     }
 }
 
@@ -281,7 +287,10 @@ impl Writer {
         bytes.extend(self.records);
         let staged = Staged::new(cache_dir.join(format!("snapshot-{}", std::process::id())));
         fs::write(&staged.path, bytes)?;
-        staged.keep(&cache_dir.join(NAME))
+        fault::point("snapshot written");
+        staged.keep(&cache_dir.join(NAME))?;
+        fault::point("snapshot kept");
+        Ok(())
     }
 }
 

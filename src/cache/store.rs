@@ -10,13 +10,17 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::blobs::Staged;
 use super::digest::Digest;
+use super::snapshot::Snapshot;
+use crate::fault;
 
 /// Of every value; others aren't read.
 const VERSION: u8 = 2;
@@ -24,6 +28,8 @@ const VERSION: u8 = 2;
 const TOTAL: &[u8] = b"bytes of blobs";
 /// How long sled's own lock may outlive the process or the handle that held it.
 const LINGER: Duration = Duration::from_secs(5);
+/// So long another process may wait for a store that is used all the time.
+const SOON: Duration = Duration::from_millis(5);
 
 /// What running an action gave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,6 +127,10 @@ pub struct Store {
     cache_dir: PathBuf,
     access: Access,
     open: Mutex<Slot>,
+    /// Others wait, see [`Store::hold`].
+    held: AtomicBool,
+    /// When it was last looked whether another process waits.
+    asked: Mutex<Option<Instant>>,
     warn: Warn,
 }
 
@@ -132,6 +142,8 @@ enum Access {
 
 enum Slot {
     Closed,
+    /// Closed, and nobody else may open it.
+    Locked(File),
     Open(Database),
     /// It can't be opened: a reason was given.
     Unusable,
@@ -152,6 +164,8 @@ impl Store {
             cache_dir: cache_dir.to_path_buf(),
             access: Access::Write,
             open: Mutex::new(Slot::Closed),
+            held: AtomicBool::new(false),
+            asked: Mutex::default(),
             warn,
         }
     }
@@ -162,6 +176,8 @@ impl Store {
             cache_dir: cache_dir.to_path_buf(),
             access: Access::Copy(OnceLock::new()),
             open: Mutex::new(Slot::Closed),
+            held: AtomicBool::new(false),
+            asked: Mutex::default(),
             warn,
         }
     }
@@ -201,18 +217,24 @@ impl Store {
         all.into_iter().filter_map(key).collect()
     }
 
-    /// Writes and flushes; nothing of it is lost after that, nothing of it is needed before.
+    /// Writes and flushes; nothing of it is lost after that, nothing of it is needed before. A snapshot of other states
+    /// answers no more.
     pub fn put(&self, batch: &Batch) {
         if batch.is_empty() {
             return;
         }
         let inserted = self.with(|db| {
+            if !(batch.states.is_empty() && batch.forget_states.is_empty()) {
+                Snapshot::outdate(&self.cache_dir);
+            }
             for (key, record) in &batch.results {
                 db.results.insert(key.0, encode(record))?;
             }
+            fault::point("results put");
             for (address, state) in &batch.states {
                 db.states.insert(address.as_bytes(), encode(state))?;
             }
+            fault::point("states put");
             for address in &batch.forget_states {
                 db.states.remove(address.as_bytes())?;
             }
@@ -230,12 +252,13 @@ impl Store {
             if let (1.., Some(total)) = (batch.grown, read::<u64>(&db.db, TOTAL)?) {
                 db.db.insert(TOTAL, encode(&(total + batch.grown)))?;
             }
+            fault::point("batch put");
             Ok(db.db.clone())
         });
         // Others may ask meanwhile.
         let Some(db) = inserted else { return };
         let why = match catch_unwind(AssertUnwindSafe(|| db.flush())) {
-            Ok(Ok(_)) => return,
+            Ok(Ok(_)) => return fault::point("batch flushed"),
             Ok(Err(error)) => error.to_string(),
             Err(_) => "damaged".into(),
         };
@@ -265,22 +288,39 @@ impl Store {
     pub fn set_total(&self, bytes: u64) {
         self.with(|db| {
             db.db.insert(TOTAL, encode(&bytes))?;
+            fault::point("total put");
             db.db.flush()
         });
     }
 
+    /// Until [`Store::idle`] or [`Store::abandon`], no other forge changes the records: what is written of them meanwhile is
+    /// current. Nothing is opened for that.
+    pub fn hold(&self) {
+        let mut slot = self.slot();
+        self.held.store(true, Ordering::Relaxed);
+        if matches!(*slot, Slot::Closed) && matches!(self.access, Access::Write) {
+            let locked = prepare(&self.cache_dir).and_then(|()| self.wait_for_lock());
+            *slot = locked.map_or(Slot::Closed, Slot::Locked);
+        }
+    }
+
     /// Nothing was asked for a moment: closes it if another process waits for it. Opening it again takes longer than many a command.
     pub fn let_in(&self) {
-        let mut slot = self.slot();
-        if matches!(*slot, Slot::Open(_)) && self.somebody_waits() {
+        self.close_if(&mut self.slot(), Store::somebody_waits);
+    }
+
+    fn close_if(&self, slot: &mut Slot, asked: fn(&Store) -> bool) {
+        let held = self.held.load(Ordering::Relaxed);
+        if matches!(slot, Slot::Open(_)) && !held && asked(self) {
             *slot = Slot::Closed;
         }
     }
 
-    /// Nothing is going to be asked for a while: closes it.
+    /// Nothing is going to be asked for a while: lets others in.
     pub fn idle(&self) {
         let mut slot = self.slot();
-        if matches!(*slot, Slot::Open(_)) {
+        self.held.store(false, Ordering::Relaxed);
+        if matches!(*slot, Slot::Open(_) | Slot::Locked(_)) {
             *slot = Slot::Closed;
         }
     }
@@ -288,6 +328,7 @@ impl Store {
     /// The process is about to end: what is flushed is safe, and closing properly would only take time.
     pub fn abandon(&self) {
         let mut slot = self.slot();
+        self.held.store(false, Ordering::Relaxed);
         if let Slot::Open(database) = std::mem::replace(&mut *slot, Slot::Closed) {
             std::mem::forget(database);
         }
@@ -300,8 +341,12 @@ impl Store {
     /// Runs something on the open database; none when there is no database or it failed.
     fn with<T>(&self, action: impl FnOnce(&Database) -> sled::Result<T>) -> Option<T> {
         let mut slot = self.slot();
-        if matches!(*slot, Slot::Closed) {
-            *slot = self.open();
+        if matches!(*slot, Slot::Closed | Slot::Locked(_)) {
+            let lock = match std::mem::replace(&mut *slot, Slot::Closed) {
+                Slot::Locked(lock) => Some(lock),
+                _ => None,
+            };
+            *slot = self.open(lock);
         }
         let Slot::Open(database) = &*slot else {
             return None;
@@ -319,9 +364,7 @@ impl Store {
                 None
             }
         };
-        if matches!(*slot, Slot::Open(_)) && self.somebody_waits() {
-            *slot = Slot::Closed;
-        }
+        self.close_if(&mut slot, Store::somebody_may_wait);
         result
     }
 
@@ -332,13 +375,13 @@ impl Store {
         ));
     }
 
-    fn open(&self) -> Slot {
+    fn open(&self, lock: Option<File>) -> Slot {
         let opened = match &self.access {
             Access::Copy(copy) => match copy.get_or_init(|| copy_of(&self.cache_dir)) {
                 Some(copy) => database(&copy.path().join("records")).map(|db| (db, None)),
                 None => return Slot::Unusable,
             },
-            Access::Write => self.open_locked(),
+            Access::Write => self.open_locked(lock),
         };
         match opened.and_then(|(db, lock)| Database::new(db, lock)) {
             Ok(database) => Slot::Open(database),
@@ -349,14 +392,18 @@ impl Store {
         }
     }
 
-    fn open_locked(&self) -> io::Result<(sled::Db, Option<File>)> {
+    fn open_locked(&self, lock: Option<File>) -> io::Result<(sled::Db, Option<File>)> {
         prepare(&self.cache_dir)?;
-        let lock = self.wait_for_lock()?;
+        let lock = lock.map_or_else(|| self.wait_for_lock(), Ok)?;
         let path = self.cache_dir.join("records");
         match database(&path) {
-            Ok(db) => Ok((db, Some(lock))),
+            Ok(db) => {
+                fault::point("records opened");
+                Ok((db, Some(lock)))
+            }
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 let aside = set_aside(&path)?;
+                fault::point("records set aside");
                 (self.warn)(format!(
                     "the cache's records are damaged ({error}): set aside as {} and begun anew",
                     aside.display()
@@ -379,6 +426,16 @@ impl Store {
         queue.lock_shared()?;
         lock.lock()?;
         Ok(lock)
+    }
+
+    /// Not asked more often than every few milliseconds.
+    fn somebody_may_wait(&self) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = asked.is_none_or(|asked| asked.elapsed() > SOON);
+        if due {
+            *asked = Some(Instant::now());
+        }
+        due && self.somebody_waits()
     }
 
     fn somebody_waits(&self) -> bool {
@@ -408,9 +465,24 @@ pub fn prepare(cache_dir: &Path) -> io::Result<()> {
     fs::create_dir_all(cache_dir)?;
     let ignore = cache_dir.join(".gitignore");
     if !ignore.exists() {
-        fs::write(&ignore, "# Made by forge; can be deleted at any time.\n*\n")?;
+        fault::point("directory prepared");
+        let text = "# Made by forge; can be deleted at any time.\n*\n";
+        write_whole(&ignore, text.as_bytes())?;
     }
     Ok(())
+}
+
+/// Writes a small file of the cache directory so that it is there whole or not at all.
+///
+/// # Errors
+/// It can't be written.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let staged = Staged::new(path.with_added_extension(format!("{}-{number}", std::process::id())));
+    fs::write(&staged.path, bytes)?;
+    fault::point("small file written");
+    staged.keep(path)
 }
 
 /// Opens a file to lock, making it if needed.
@@ -574,6 +646,42 @@ mod tests {
         let (store, _) = store(&path);
         assert_eq!(store.results().len(), 40);
         assert_eq!(store.result(&Digest::of(&[101])), Some(record(101)));
+    }
+
+    #[test]
+    fn those_who_wait_are_let_in_but_for_who_holds_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (first, _) = store(dir.path());
+        first.put(&batch(1));
+        let path = dir.path().to_path_buf();
+        let (began, other_began) = std::sync::mpsc::channel();
+        let (ended, other_ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let (second, _) = store(&path);
+            let _ = began.send(());
+            second.put(&batch(2));
+            let _ = ended.send(second.result(&Digest::of(&[1])));
+        });
+        other_began.recv().expect("begins");
+        first.hold();
+        // However often somebody looks.
+        while !first.somebody_waits() {
+            first.let_in();
+        }
+        first.put(&batch(3));
+        first.let_in();
+        assert!(matches!(*first.slot(), Slot::Open(_)));
+        first.held.store(false, Ordering::Relaxed);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let found = loop {
+            first.let_in();
+            match other_ended.try_recv() {
+                Ok(found) => break found,
+                Err(_) => assert!(Instant::now() < deadline, "it never came in"),
+            }
+        };
+        assert_eq!(found, Some(record(1)));
+        assert_eq!(first.results().len(), 3);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::digest::Digest;
 use super::manifest::{Manifest, Node};
 use super::prune::{Candidate, choose};
 use super::store::{Batch, Contents, Record, State, Store};
+use crate::fault;
 use crate::parallel;
 
 /// A blob that no record names may belong to a target that is being recorded just now.
@@ -131,7 +132,11 @@ impl Upkeep<'_> {
         let left = sizes.values().sum::<u64>().saturating_sub(bytes);
         if !self.dry_run {
             self.forget(&choice.records);
-            gone.iter().for_each(|blob| self.blobs.remove(blob));
+            fault::point("records pruned");
+            for blob in &gone {
+                self.blobs.remove(blob);
+                fault::point("blob pruned");
+            }
             self.blobs.remove_staged(GRACE);
             self.store.set_total(left);
         }
@@ -189,6 +194,7 @@ impl Upkeep<'_> {
             .collect();
         if !self.dry_run {
             self.forget(&lost);
+            fault::point("lost forgotten");
             damaged.iter().for_each(|blob| self.blobs.remove(blob));
         }
         Ok(Verified {

@@ -118,6 +118,8 @@ pub enum Command {
     Check,
     /// Say what changed since a target last ran
     Why(Selection),
+    /// Run targets and tell what they read and write without declaring it
+    Audit(Audit),
     /// Show what needs what
     Graph(GraphArgs),
     /// Run targets, then again whenever a file changes
@@ -142,6 +144,8 @@ pub enum Command {
     History(super::history::Args),
     /// Figures of the runs, or of the deployments to an environment
     Stats(super::stats::Args),
+    /// Write the history as a web page
+    Dashboard(super::dashboard::Args),
     /// Print a CI service's workflow file that calls forge
     Ci(super::ci::Args),
     /// Send a test message through a notifier
@@ -176,6 +180,16 @@ pub struct Selection {
     /// `test`, `billing:test`, `'svc-*:test'`
     #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
+}
+
+/// Targets to watch.
+#[derive(Args, Clone, Debug)]
+pub struct Audit {
+    #[command(flatten)]
+    pub words: Words,
+    /// Write the edit that declares it into the pipeline file
+    #[arg(long)]
+    pub fix: bool,
 }
 
 #[derive(Args, Clone, Debug)]

@@ -183,6 +183,7 @@ impl Cache<'_> {
         }
         for part in &parts {
             remove(part)?;
+            crate::fault::point("part cleared");
         }
         self.answer(out, json!({ "bytes": size }), &format!("removed {about}"))?;
         Ok(0)

@@ -147,6 +147,7 @@ fn clean(session: &Session, target: &Target, removed: &mut Removed) -> Result<()
         count_in(session, &manifest, removed);
         let done = session.place().remove(&manifest);
         done.map_err(|error| Refusal::failed(&error))?;
+        crate::fault::point("cleaned");
     }
     session.forget_state(&target.address);
     session.store.put(&Batch {

@@ -1,6 +1,7 @@
 //! Arguments, and one file a command: thin, reading like the help text.
 
 pub mod args;
+mod audit;
 mod cache;
 mod cancel;
 mod check;
@@ -9,6 +10,7 @@ mod clean;
 mod complete;
 mod completions;
 mod context;
+mod dashboard;
 mod deployments;
 pub mod doctor;
 mod environment;
@@ -63,6 +65,10 @@ fn command(cli: Cli) -> Result<u8, Ended> {
         Command::Watch(words) => {
             drop(out);
             return watch::run(&context, &words);
+        }
+        Command::Audit(args) => {
+            drop(out);
+            return audit::run(&context, &args);
         }
         Command::Retry => {
             drop(out);
@@ -144,6 +150,16 @@ fn command(cli: Cli) -> Result<u8, Ended> {
                 &mut out,
                 jiff::Timestamp::now(),
             )
+        }
+        Command::Dashboard(args) => {
+            let place = context.load()?;
+            let page = dashboard::Place {
+                name: &place.workspace.projects[0].name,
+                cache_dir: &cache_dir(Some(&place.workspace), &context.directory),
+                directory: &context.directory,
+                dry_run: context.options.dry_run,
+            };
+            dashboard::run(&args, &page, &mut out, jiff::Timestamp::now())
         }
         Command::Ci(args) => return ci::run(&context, &args, &mut out),
         Command::Notify(args) => return notify::run(&context, &args, &mut out),

@@ -130,6 +130,16 @@ pub struct Chosen {
     named: Vec<TargetId>,
 }
 
+impl Chosen {
+    /// Exactly these, each as if it had been named.
+    pub fn these(targets: Vec<TargetId>) -> Self {
+        Self {
+            selected: targets.clone(),
+            named: targets,
+        }
+    }
+}
+
 /// The targets that words stand for; none where nothing selected is affected by the changes since `--since`.
 ///
 /// # Errors
@@ -167,6 +177,7 @@ pub fn options(context: &Context, words: &Words, chosen: &Chosen) -> session::Op
         force: options.force,
         no_cache: options.no_cache,
         no_push: options.no_push,
+        audited: Vec::new(),
         yes: options.yes,
         approve: options.approve.clone(),
         hotfix: options.hotfix.clone(),

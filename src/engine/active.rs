@@ -5,6 +5,7 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use crate::cache::store;
+use crate::fault;
 
 /// This process runs targets here, until this is dropped.
 pub struct Mark {
@@ -42,6 +43,7 @@ pub fn mark(cache_dir: &Path) -> Option<Mark> {
     let held = store::lock_file(&directory, &name).ok()?;
     // Somebody who looks whether it is held has it for a moment.
     held.lock().ok()?;
+    fault::point("active");
     Some(Mark {
         path: directory.join(name),
         _held: held,

@@ -81,7 +81,7 @@ impl Git {
         let is_told = |name: &&str| (self.caller)(name).is_some();
         if ["GIT_DIR", "GIT_COMMON_DIR", "GIT_CEILING_DIRECTORIES"]
             .iter()
-            .any(|name| is_told(&name))
+            .any(is_told)
         {
             return Head::Unknown;
         }

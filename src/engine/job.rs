@@ -15,8 +15,9 @@ use crossbeam_channel::Sender;
 
 use crate::cache::digest::Digest;
 use crate::cache::store::{self, Batch, Record, State};
-use crate::exec::process::{self, Exit, Handle, Output, Spec};
+use crate::exec::process::{self, Exit, Guard, Handle, Output, Spec};
 use crate::exec::service::{Endpoint, ServiceError, Services};
+use crate::fault;
 use crate::pipeline::model::{Kind, ServiceId, Target, TargetId};
 
 use super::environment::Declared;
@@ -27,6 +28,7 @@ use super::outcome::Wording;
 use super::records::{Entry, Records};
 use super::render::Values;
 use super::session::{Session, lock};
+use super::watch::Watch;
 
 /// What all jobs of a run share.
 pub struct Shared {
@@ -53,6 +55,13 @@ pub enum Message {
     Asks(Sender<()>),
     /// It has been answered.
     Asked,
+}
+
+/// What is run.
+struct Recipe {
+    lines: Vec<String>,
+    env: Vec<(OsString, OsString)>,
+    guard: Option<Guard>,
 }
 
 /// How a run of the commands ended.
@@ -107,10 +116,11 @@ impl<'a> Job<'a> {
         if let Some(state) = &look.fresh {
             return Ok(self.words.fresh(state, &look));
         }
-        if self.session.options.no_cache {
+        if !self.session.may_keep(self.target.id) {
             return self.execute(look);
         }
         let has_waited = self.take_turn();
+        fault::point("turn taken");
         if self.is_cancelled() {
             return Ok(self.words.interrupted());
         }
@@ -191,7 +201,6 @@ impl<'a> Job<'a> {
 
     /// Leaves what is to be remembered to the store; the target is done.
     pub(super) fn leave(&self, batch: Batch) {
-        self.session.outdate_snapshot();
         self.shared.records.put(Entry {
             batch,
             marker: self.session.marker(&self.target.address),
@@ -207,6 +216,9 @@ impl<'a> Job<'a> {
         let previous = state
             .as_ref()
             .and_then(|state| self.session.manifest(&state.manifest));
+        if state.is_some() && previous.is_none() {
+            self.remove_unlisted(Some(&manifest));
+        }
         let touched = match self.session.place().restore(&manifest, previous.as_deref()) {
             Ok(touched) => touched + self.remove_leftovers(&manifest),
             Err(error) => {
@@ -217,6 +229,7 @@ impl<'a> Job<'a> {
                 return None;
             }
         };
+        fault::point("restored");
         let kept = State {
             key: look.key,
             manifest: record.manifest,
@@ -248,6 +261,7 @@ impl<'a> Job<'a> {
 
     /// Runs the commands and keeps what they made.
     fn execute(&self, mut look: Look) -> Result<Finished, Fault> {
+        look.needs = self.needs_now();
         if let Kind::Image(image) = &self.target.kind {
             return self.provide(image, look);
         }
@@ -383,6 +397,12 @@ impl<'a> Job<'a> {
             .iter()
             .map(|line| self.words.mask.text(line))
             .collect();
+        let watch = Watch::of(self, look, &env)?;
+        let recipe = Recipe {
+            lines,
+            env,
+            guard: watch.guard(),
+        };
         let of = self.target.retries + 1;
         let mut attempt = 1;
         loop {
@@ -393,7 +413,7 @@ impl<'a> Job<'a> {
                 reason: self.words.mask.text(&look.reason),
                 interactive: self.target.interactive,
             });
-            let end = self.attempt(&lines, &env, log)?;
+            let end = self.attempt(&recipe, log)?;
             match &end {
                 End::Failed(reason, _) if attempt < of => {
                     self.tell(Event::Retrying {
@@ -407,20 +427,15 @@ impl<'a> Job<'a> {
                     self.clear_outputs(None)?;
                     attempt += 1;
                 }
-                _ => return Ok((end, attempt)),
+                _ => return Ok((watch.judge(self, end), attempt)),
             }
         }
     }
 
-    fn attempt(
-        &self,
-        lines: &[String],
-        env: &[(OsString, OsString)],
-        log: &mut Log,
-    ) -> Result<End, Fault> {
+    fn attempt(&self, recipe: &Recipe, log: &mut Log) -> Result<End, Fault> {
         let deadline = self.target.timeout.map(|timeout| Instant::now() + timeout);
-        for line in lines {
-            match self.command(line, env, deadline, log)? {
+        for line in &recipe.lines {
+            match self.command(line, recipe, deadline, log)? {
                 End::Success => {}
                 end => return Ok(end),
             }
@@ -431,7 +446,7 @@ impl<'a> Job<'a> {
     fn command(
         &self,
         line: &str,
-        env: &[(OsString, OsString)],
+        recipe: &Recipe,
         deadline: Option<Instant>,
         log: &mut Log,
     ) -> Result<End, Fault> {
@@ -446,8 +461,9 @@ impl<'a> Job<'a> {
         let spec = Spec {
             argv: &argv,
             dir: &dir,
-            env,
+            env: &recipe.env,
             interactive: self.target.interactive,
+            guard: recipe.guard.clone(),
         };
         let mut process = {
             let mut running = lock(&self.shared.running);
@@ -455,12 +471,15 @@ impl<'a> Job<'a> {
                 return Ok(End::Cancelled);
             }
             self.shared.ran.store(true, Ordering::Relaxed);
-            let process = process::spawn(&spec).map_err(|error| self.cannot_start(&error, &dir))?;
+            let process = process::spawn(&spec)
+                .map_err(|error| self.cannot_start(&error, &dir, recipe.guard.is_some()))?;
             running.insert(self.target.id, process.handle());
+            fault::point("command started");
             process
         };
         let timed_out = self.follow(&mut process, deadline, log)?;
         let exit = process.wait()?;
+        fault::point("command ended");
         lock(&self.shared.running).remove(&self.target.id);
         Ok(match exit {
             _ if timed_out => {
@@ -483,9 +502,14 @@ impl<'a> Job<'a> {
         })
     }
 
-    fn cannot_start(&self, error: &std::io::Error, dir: &Path) -> Fault {
+    fn cannot_start(&self, error: &std::io::Error, dir: &Path, watched: bool) -> Fault {
         if !dir.is_dir() {
             return Fault::failed(format!("its directory {} doesn't exist", self.target.dir));
+        }
+        if watched && error.raw_os_error() == Some(libc::EBUSY) {
+            return Fault::failed(
+                "it can't be watched: forge itself runs in a sandbox or an audit",
+            );
         }
         let shell = self.target.shell.first().map_or("sh", String::as_str);
         Fault {

@@ -16,7 +16,9 @@ use crate::cache::inputs::{File, InputError, Inputs};
 use crate::cache::manifest::Manifest;
 use crate::cache::stat::{Kind as FileKind, Stat};
 use crate::cache::store::{self, Batch, Image, Record, State};
+use crate::fault;
 use crate::graph;
+use crate::pipeline::model::TargetId;
 
 use super::event::{Finished, Outcome};
 use super::job::Job;
@@ -29,16 +31,29 @@ impl Job<'_> {
         if self.target.outputs.is_empty() {
             return Ok(Strays::default());
         }
+        let unfinished = self.unfinished();
         if self.target.incremental {
+            // All of it stays and will be its own, unless this run fails and an earlier result is put back.
+            if unfinished.is_none() {
+                self.mark(&Strays {
+                    found: self.strays()?,
+                    foreign: false,
+                });
+            }
             return Ok(Strays::default());
         }
-        let unfinished = self.unfinished();
-        if let Some(manifest) = previous.and_then(|state| self.session.manifest(&state.manifest)) {
-            let removed = self.session.place().remove(&manifest);
+        let made = previous.map(|state| self.session.manifest(&state.manifest));
+        if let Some(Some(manifest)) = &made {
+            let removed = self.session.place().remove(manifest);
             removed.map_err(|error| {
                 Fault::failed(format!("its old outputs can't be removed: {error}"))
             })?;
         }
+        let lost = matches!(made, Some(None));
+        if lost && unfinished.is_none() {
+            self.remove_unlisted(None);
+        }
+        fault::point("outputs cleared");
         let mut found = self.strays()?;
         if let Some(known) = &unfinished {
             self.remove_unknown(&found, known, None);
@@ -46,27 +61,29 @@ impl Job<'_> {
         }
         // Where it ran before, what lies there now came after; unless there were others' files from the beginning.
         let may_be = match (previous, unfinished) {
-            (Some(state), _) => state.foreign,
+            (Some(state), _) => state.foreign || lost,
             (None, Some(known)) => known.foreign,
             (None, None) => true,
         };
         let foreign = may_be && self.lies_in_directories(&found);
         let strays = Strays { found, foreign };
-        if let Err(error) = self.mark(&strays) {
-            self.warn(format!("the cache can't be written ({error})"), None);
-        }
+        self.mark(&strays);
         Ok(strays)
     }
 
     /// Leaves word that the target runs, so that a run that is ended can be told from one that left a record.
-    fn mark(&self, strays: &Strays) -> std::io::Result<()> {
-        let marker = self.session.marker(&self.target.address);
-        let strays = postcard::to_stdvec(strays).unwrap_or_default();
-        fs::write(&marker, &strays).or_else(|_| {
+    fn mark(&self, strays: &Strays) {
+        let write = || {
             store::prepare(&self.session.cache_dir)?;
+            let marker = self.session.marker(&self.target.address);
             marker.parent().map_or(Ok(()), fs::create_dir_all)?;
-            fs::write(&marker, strays)
-        })
+            let bytes = postcard::to_stdvec(strays).map_err(std::io::Error::other)?;
+            store::write_whole(&marker, &bytes)
+        };
+        if let Err(error) = write() {
+            self.warn(format!("the cache can't be written ({error})"), None);
+        }
+        fault::point("marked");
     }
 
     /// What lay in the outputs before a run that left no record.
@@ -86,6 +103,12 @@ impl Job<'_> {
         files.any(|(path, _)| !named(path))
     }
 
+    fn outputs_named(&self) -> String {
+        let outputs = self.target.outputs.iter();
+        let patterns: Vec<&str> = outputs.map(|output| output.pattern.as_str()).collect();
+        patterns.join(" and ")
+    }
+
     /// What lies in the outputs.
     fn strays(&self) -> Result<Found, Fault> {
         capture::scan(&self.session.ws.root, &self.target.outputs, false)
@@ -97,6 +120,34 @@ impl Job<'_> {
         match (self.unfinished(), self.strays()) {
             (Some(known), Ok(found)) => self.remove_unknown(&found, &known, Some(manifest)),
             _ => 0,
+        }
+    }
+
+    /// Where the cache has lost the list of what the target made last time: what isn't made any more would pass for
+    /// somebody else's, and for an input of those who need it. A file whose content the cache keeps was made by a target.
+    pub(super) fn remove_unlisted(&self, keep: Option<&Manifest>) {
+        let (session, place) = (self.session, self.session.place());
+        let found = self.strays().unwrap_or_default();
+        // Backwards: what is in a directory before the directory, which goes only when it is empty.
+        for (path, stat) in found.iter().rev() {
+            if keep.is_some_and(|keep| keep.get(path).is_some()) || place.leads_out(path) {
+                continue;
+            }
+            let full = session.ws.root.join(path);
+            let _ = match stat.kind() {
+                FileKind::Directory => fs::remove_dir(full),
+                FileKind::File => {
+                    let digests = session.index.digests([(path.as_str(), stat)].into_iter());
+                    let is_kept = digests.is_ok_and(|all| session.blobs.contains(&all[0]));
+                    if is_kept {
+                        fs::remove_file(full)
+                    } else {
+                        Ok(())
+                    }
+                }
+                FileKind::Link => fs::remove_file(full),
+                FileKind::Other => Ok(()),
+            };
         }
     }
 
@@ -115,6 +166,7 @@ impl Job<'_> {
                 FileKind::Directory => fs::remove_dir(path),
                 _ => fs::remove_file(path),
             };
+            fault::point("leftover removed");
             removed.is_ok()
         };
         left.filter(remove).count()
@@ -155,6 +207,7 @@ impl Job<'_> {
                 )
             }
         };
+        fault::point("outputs captured");
         let manifest = Arc::new(manifest);
         let outputs = manifest.digest();
         session.set_done(
@@ -168,7 +221,7 @@ impl Job<'_> {
         let mut finished = self.words.finished(Outcome::Ran, "");
         // What always runs keeps nothing that could be doubtful.
         let doubtful = self.target.cache && !self.held(look);
-        if session.options.no_cache || doubtful {
+        if !session.may_keep(self.target.id) || doubtful {
             return Ok(finished);
         }
         if foreign && self.target.cache {
@@ -191,13 +244,7 @@ impl Job<'_> {
 
     fn warn_of_foreign(&self, first: &str) {
         let address = &self.target.address;
-        let outputs: Vec<&str> = self
-            .target
-            .outputs
-            .iter()
-            .map(|output| output.pattern.as_str())
-            .collect();
-        let outputs = outputs.join(" and ");
+        let outputs = self.outputs_named();
         self.warn(
             format!("{first} was there before forge ran this target"),
             Some(format!(
@@ -235,16 +282,29 @@ impl Job<'_> {
         if let Some(what) = session.outdated(self.target, &inputs, &look.preimage)? {
             return Ok(Some((format!("{what} while it ran"), None)));
         }
+        // Another forge may have made them again meanwhile, just as they were: what was read halfway through is wrong.
+        let now = self.needs_now();
         for need in graph::leaf_needs(&session.ws, self.target.id) {
             let done = session.outputs_of(need);
             let intact = |done: Done| session.place().is_intact(&done.manifest);
-            if !done.map_or(Ok(true), intact).map_err(InputError::from)? {
+            let written = look.needs.get(&need) != now.get(&need);
+            if written || !done.map_or(Ok(true), intact).map_err(InputError::from)? {
                 let address = &session.ws.target(need).address;
                 let what = format!("outputs of {address}, which it needs, changed while it ran");
                 return Ok(Some((what, None)));
             }
         }
         Ok(None)
+    }
+
+    /// See [`Look::needs`].
+    pub(super) fn needs_now(&self) -> HashMap<TargetId, Option<Digest>> {
+        let needs = graph::leaf_needs(&self.session.ws, self.target.id).into_iter();
+        let writes = |need| {
+            let done = self.session.outputs_of(need)?;
+            self.session.place().writes(&done.manifest)
+        };
+        needs.map(|need| (need, writes(need))).collect()
     }
 
     /// Writes the record; whether the action had failed before under the same key.
@@ -284,6 +344,7 @@ impl Job<'_> {
             size: manifest.size() + kept.log.len() as u64,
         };
         let flaky = session.store.failures(&look.key) > 0;
+        fault::point("result kept");
         self.leave(Batch {
             results: kept
                 .store_it

@@ -1,6 +1,6 @@
 //! Whether a target has anything to do: its inputs, its key, and what is on disk.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::graph;
 use crate::image::context::ContextError;
 use crate::image::registry::{RegistryError, RegistryErrorKind};
 use crate::pipeline::interpolate::Unresolved;
-use crate::pipeline::model::{Kind, Reference, Service, Target, Text};
+use crate::pipeline::model::{Kind, Reference, Service, Target, TargetId, Text};
 
 use super::environment::Declared;
 use super::glance::Glance;
@@ -34,6 +34,10 @@ pub struct Look {
     pub fresh: Option<State>,
     /// Why it isn't.
     pub reason: String,
+    /// [`Place::writes`] of what its needs left, when it began to run.
+    ///
+    /// [`Place::writes`]: crate::cache::restore::Place::writes
+    pub needs: HashMap<TargetId, Option<Digest>>,
 }
 
 /// Why a target can't even be looked at.
@@ -141,7 +145,7 @@ impl Session {
     pub fn look(&self, target: &Target, glance: Option<Glance>) -> Result<Look, Fault> {
         let rest = self.rest_of_preimage(target)?;
         let state = self.state(&target.address);
-        let asks = target.cache && !self.options.no_cache && !self.options.force;
+        let asks = self.uses_cache(target.id) && !self.options.force;
         if let (true, Some(glance), Some(state)) = (asks, &glance, &state)
             && self.is_as_it_was(target, glance, &rest, state)
         {
@@ -154,6 +158,7 @@ impl Session {
                 key: state.key,
                 fresh: Some(state.clone()),
                 reason: String::new(),
+                needs: HashMap::new(),
             });
         }
         let (inputs, digests) = match glance {
@@ -177,9 +182,12 @@ impl Session {
             key,
             fresh: None,
             reason: String::new(),
+            needs: HashMap::new(),
         };
         if !asks {
-            look.reason = if self.options.force {
+            look.reason = if self.is_audited(target.id) {
+                "audited"
+            } else if self.options.force {
                 "forced"
             } else if self.options.no_cache {
                 "without the cache"
@@ -290,6 +298,11 @@ impl Session {
             "incremental",
             target.incremental.to_string(),
         );
+        if target.sandbox {
+            // What was made with everything in sight says nothing of what is made of the declared files alone. Told
+            // only where it is set: results of before keep their keys.
+            preimage.text(Section::Target, "sandbox", "true");
+        }
         for (number, line) in self.commands(target, &values)?.iter().enumerate() {
             preimage.text(Section::Command, &(number + 1).to_string(), line);
         }

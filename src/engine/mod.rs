@@ -2,9 +2,11 @@
 //!
 //! [`session`] is what a run knows, [`look`] whether a target has anything to do (at a [`glance`], if it can, or as it is [`known`]), [`job`] how it is done and [`keep`] what becomes of its outputs,
 //! [`image`], [`base`], [`found`], [`provide`] and [`build`] the same for images, [`deploy`] for deployments,
-//! [`records`] how that gets into the store, [`scheduler`] in which order, [`run`] the coordinator that owns the state, [`active`] who else runs here. What people see are [`event`]s.
+//! [`records`] how that gets into the store, [`scheduler`] in which order, [`run`] the coordinator that owns the state, [`active`] who else runs here,
+//! [`audit`] what a target does beside what it declares. What people see are [`event`]s.
 
 pub mod active;
+pub mod audit;
 mod base;
 mod build;
 pub mod deploy;
@@ -27,6 +29,9 @@ mod provide;
 mod records;
 pub mod render;
 pub mod run;
+mod sandbox;
 pub mod scheduler;
 pub mod session;
 pub mod tools;
+mod watch;
+mod workers;

@@ -8,12 +8,17 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::cache::store::Batch;
+use crate::fault;
 
 use super::session::{Session, lock};
+
+/// What ends within it is written at once; nobody waits for that, but for whoever waits for a target's turn.
+const TOGETHER: Duration = Duration::from_millis(10);
 
 /// What a target leaves to the store.
 pub struct Entry {
@@ -62,13 +67,16 @@ impl Records {
 fn write(session: &Session, entries: &Receiver<Entry>) {
     while let Ok(first) = entries.recv() {
         let (mut all, mut settled) = (Batch::default(), Vec::new());
-        for entry in std::iter::once(first).chain(entries.try_iter()) {
+        let until = Instant::now() + TOGETHER;
+        let more = std::iter::from_fn(|| entries.recv_deadline(until).ok());
+        for entry in std::iter::once(first).chain(more) {
             all.append(entry.batch);
             settled.push((entry.marker, entry.turn));
         }
         session.store.put(&all);
         for (marker, turn) in settled {
             let _ = fs::remove_file(marker);
+            fault::point("unmarked");
             drop(turn);
         }
     }

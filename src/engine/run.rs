@@ -33,6 +33,7 @@ use super::records::Records;
 use super::render::Plain;
 use super::scheduler::{Scheduler, Step, blamed};
 use super::session::{Session, lock};
+use super::workers::Workers;
 
 /// How often clocks on the screen move.
 const TICK: Duration = Duration::from_millis(100);
@@ -79,6 +80,8 @@ struct Coordinator<'a> {
     /// The target that owns the terminal.
     interactive: Option<usize>,
     names: Vec<Arc<str>>,
+    /// When those who wait for the store were last let in.
+    made_way: Instant,
     /// Jobs that have a question for whoever sits at the terminal; the first one asks it now.
     asking: VecDeque<Sender<()>>,
     /// What happens while somebody is asked is told when he has answered.
@@ -89,6 +92,7 @@ struct Coordinator<'a> {
 struct Hands {
     shared: Arc<Shared>,
     messages: Receiver<Message>,
+    workers: Workers,
     signals: signal_hook::iterator::Handle,
     /// Targets that still may use a service, by service.
     users: Vec<usize>,
@@ -114,6 +118,7 @@ impl<'a> Coordinator<'a> {
             saved: Duration::ZERO,
             exit_code: 0,
             began: Instant::now(),
+            made_way: Instant::now(),
             signals: 0,
             quiet: 0,
             cleaning: HashSet::new(),
@@ -282,9 +287,7 @@ impl<'a> Coordinator<'a> {
                 .send(Message::Finished(number, Box::new(finished)));
         };
         // The scheduler hands out no more than may run at once.
-        let started = thread::Builder::new()
-            .name(format!("job-{number}"))
-            .spawn(work);
+        let started = hands.workers.start(work);
         if let Err(error) = started {
             let fault = Fault::failed(format!("no thread can be started: {error}"));
             let finished = self.words(target).fault(fault);
@@ -326,6 +329,7 @@ impl<'a> Coordinator<'a> {
         Ok(Hands {
             shared,
             messages,
+            workers: Workers::new(),
             signals,
             users,
             active,
@@ -335,6 +339,11 @@ impl<'a> Coordinator<'a> {
     /// Until something happens, with the clocks going on.
     fn wait(&mut self) {
         let Some(hands) = &self.hands else { return };
+        // Targets that talk all the time leave no quiet moment.
+        if self.made_way.elapsed() > IDLE {
+            self.session.store.let_in();
+            self.made_way = Instant::now();
+        }
         let message = match hands.messages.recv_timeout(IDLE) {
             Err(RecvTimeoutError::Timeout) => {
                 self.session.store.let_in();

@@ -19,10 +19,12 @@ use crate::cache::upkeep::Upkeep;
 use crate::cache::walk::Walker;
 use crate::deploy::provider::Provider;
 use crate::docker::{self, Engine};
+use crate::fault;
 use crate::image::registry::Registry;
 use crate::pipeline::model::{ServiceId, TargetId, Workspace};
 
 use super::active;
+use super::audit::Findings;
 use super::environment::Caller;
 use super::event::Spent;
 use super::git::Git;
@@ -51,6 +53,8 @@ pub struct Options {
     pub takeover: bool,
     /// Look nothing up and store nothing.
     pub no_cache: bool,
+    /// Run without the cache, and watched: what they read and write is compared with what they declare.
+    pub audited: Vec<TargetId>,
     /// Logs of fresh targets are shown: they have to be read.
     pub logs: bool,
     /// The targets that were named: they get the words after `--`.
@@ -105,6 +109,7 @@ pub struct Session {
     changed: Mutex<bool>,
     /// Only the snapshot is to know something new.
     noticed: AtomicBool,
+    findings: Mutex<BTreeMap<TargetId, Findings>>,
     warnings: Arc<Mutex<Vec<String>>>,
     /// Targets whose inputs are those of their memo, as far as is known.
     pub(super) known: Mutex<HashSet<TargetId>>,
@@ -159,6 +164,7 @@ impl Session {
             unfinished: unfinished(&cache_dir),
             changed: Mutex::new(false),
             noticed: AtomicBool::new(false),
+            findings: Mutex::default(),
             ws,
             options,
             caller,
@@ -206,6 +212,11 @@ impl Session {
         }
     }
 
+    /// Which target makes a path.
+    pub fn maker(&self, path: &str) -> Option<TargetId> {
+        self.claims.owner(path)
+    }
+
     pub fn place(&self) -> Place<'_> {
         Place {
             root: &self.ws.root,
@@ -226,7 +237,26 @@ impl Session {
 
     /// Whether the cache may be asked and told about a target.
     pub fn uses_cache(&self, id: TargetId) -> bool {
-        self.ws.target(id).cache && !self.options.no_cache
+        self.ws.target(id).cache && self.may_keep(id)
+    }
+
+    /// Whether anything of a target may be recorded.
+    pub fn may_keep(&self, id: TargetId) -> bool {
+        !self.options.no_cache && !self.is_audited(id)
+    }
+
+    pub fn is_audited(&self, id: TargetId) -> bool {
+        self.options.audited.contains(&id)
+    }
+
+    /// What the audit of a target found.
+    pub fn set_findings(&self, findings: Findings) {
+        lock(&self.findings).insert(findings.target, findings);
+    }
+
+    /// What was found, by target; nothing of those that didn't run.
+    pub fn take_findings(&self) -> BTreeMap<TargetId, Findings> {
+        std::mem::take(&mut *lock(&self.findings))
     }
 
     pub fn state(&self, address: &str) -> Option<State> {
@@ -255,14 +285,6 @@ impl Session {
     pub fn set_memo(&self, address: &str, memo: Memo) {
         lock(&self.memos).insert(address.to_owned(), memo);
         self.noticed.store(true, Ordering::Relaxed);
-    }
-
-    /// The records are about to know more than the snapshot: a run that is ended before it writes a new one must not
-    /// leave the old one to answer.
-    pub fn outdate_snapshot(&self) {
-        if !std::mem::replace(&mut *lock(&self.changed), true) {
-            Snapshot::outdate(&self.cache_dir);
-        }
     }
 
     pub fn forget_state(&self, address: &str) {
@@ -370,13 +392,17 @@ impl Session {
         if self.options.dry_run || !(changed || grown || noticed) {
             return;
         }
+        // Whatever another forge records now comes after the snapshot, and outdates it.
+        self.store.hold();
         self.store.put(&Batch {
             grown: self.blobs.take_grown(),
             ..Batch::default()
         });
+        fault::point("learned");
         if grown {
             self.keep_within_limit();
         }
+        fault::point("kept within limit");
         let states = self.states_to_keep(changed || grown);
         let mut memos = lock(&self.memos).clone();
         memos.retain(|address, memo| {

@@ -12,7 +12,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::sandbox::Fence;
 use super::supervisor::{self, Program, Supervised};
+use super::trace::{Tracer, Watcher};
 
 /// What to start.
 pub struct Spec<'a> {
@@ -23,6 +25,15 @@ pub struct Spec<'a> {
     pub env: &'a [(OsString, OsString)],
     /// Owns the terminal: standard input, output and error are forge's own.
     pub interactive: bool,
+    /// Who is told of each file that it and all that it starts deal with.
+    pub guard: Option<Guard>,
+}
+
+/// Who looks on, and what the kernel refuses by itself.
+#[derive(Clone)]
+pub struct Guard {
+    pub watcher: Arc<dyn Watcher>,
+    pub fence: Option<Arc<Fence>>,
 }
 
 /// How a process ended.
@@ -49,6 +60,8 @@ pub struct Process {
     /// Readable once the child has ended; none where the system has no such thing.
     end: Option<OwnedFd>,
     handle: Handle,
+    /// Nothing is told any more when the end has been waited for.
+    tracer: Option<Tracer>,
 }
 
 /// Ends a process from another thread.
@@ -81,7 +94,8 @@ impl Handle {
 /// Starts a process.
 ///
 /// # Errors
-/// The program doesn't exist or can't be executed, the directory is missing, the system is out of processes.
+/// The program doesn't exist or can't be executed, the directory is missing, the system is out of processes, the command
+/// can't be traced.
 pub fn spawn(spec: &Spec) -> io::Result<Process> {
     let mut program = Program::new(spec.argv, spec.dir, spec.env)?;
     let (reader, writer) = io::pipe()?;
@@ -90,7 +104,15 @@ pub fn spawn(spec: &Spec) -> io::Result<Process> {
     } else {
         Some((File::open("/dev/null")?.into(), writer.into()))
     };
-    let supervised = supervisor::start(&mut program, streams)?;
+    let traced = match &spec.guard {
+        Some(guard) => Some(Tracer::start(
+            Arc::clone(&guard.watcher),
+            guard.fence.clone(),
+        )?),
+        None => None,
+    };
+    let (tracer, ends) = traced.unzip();
+    let supervised = supervisor::start(&mut program, streams, ends)?;
     let pid = supervised.pid;
     Ok(Process {
         supervised,
@@ -99,6 +121,7 @@ pub fn spawn(spec: &Spec) -> io::Result<Process> {
         handle: Handle {
             pid: Arc::new(Mutex::new(Some(pid))),
         },
+        tracer,
     })
 }
 
@@ -254,6 +277,8 @@ impl Process {
             return Err(io::Error::last_os_error());
         }
         *pid = None;
+        drop(pid);
+        self.tracer.take();
         Ok(if libc::WIFEXITED(status) {
             Exit::Code(libc::WEXITSTATUS(status))
         } else {
@@ -272,6 +297,7 @@ impl Drop for Process {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exec::trace::{Access, Act, Calls, Found};
     use std::ffi::OsStr;
 
     fn start(script: &str) -> Process {
@@ -283,6 +309,7 @@ mod tests {
             dir: Path::new("/"),
             env: &env,
             interactive: false,
+            guard: None,
         })
         .expect("sh starts")
     }
@@ -321,6 +348,7 @@ mod tests {
             dir: Path::new("/"),
             env: &[],
             interactive: false,
+            guard: None,
         };
         let error = spawn(&spec).err().expect("fails");
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
@@ -381,5 +409,98 @@ mod tests {
                 .all(|name| name.trim().is_empty() || known.contains(&OsStr::new(name))),
             "{names}"
         );
+    }
+
+    /// Tells what was seen in the temporary directory that it is for.
+    struct Log(Mutex<Vec<(Act, String, Found)>>, std::path::PathBuf);
+
+    impl Watcher for Log {
+        fn calls(&self) -> Calls {
+            Calls::All
+        }
+
+        fn sees(&self, access: &Access) -> bool {
+            if let Ok(path) = access.path.strip_prefix(&self.1) {
+                let path = path.to_str().expect("UTF-8").to_owned();
+                let mut seen = self.0.lock().expect("whole");
+                seen.push((access.act, path, access.found));
+            }
+            !access.path.ends_with("forbidden")
+        }
+
+        fn missed(&self, why: &str) {
+            panic!("{why}");
+        }
+    }
+
+    fn traced(script: &str) -> (Exit, Vec<(Act, String, Found)>) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let dir = dir.path().canonicalize().expect("there");
+        std::fs::create_dir_all(dir.join("sub")).expect("made");
+        std::fs::write(dir.join("sub/a"), "a\n").expect("written");
+        std::fs::write(dir.join("forbidden"), "").expect("written");
+        std::os::unix::fs::symlink("sub", dir.join("link")).expect("linked");
+        let argv: Vec<OsString> = ["sh", "-c", script].map(OsString::from).to_vec();
+        let env = [(
+            OsString::from("PATH"),
+            std::env::var_os("PATH").unwrap_or_default(),
+        )];
+        let log = Arc::new(Log(Mutex::default(), dir.clone()));
+        let guard = Guard {
+            watcher: Arc::clone(&log) as Arc<dyn Watcher>,
+            fence: None,
+        };
+        let mut process = spawn(&Spec {
+            argv: &argv,
+            dir: &dir,
+            env: &env,
+            interactive: false,
+            guard: Some(guard),
+        })
+        .expect("sh starts");
+        all(&mut process);
+        let exit = process.wait().expect("ends");
+        let seen = std::mem::take(&mut *log.0.lock().expect("whole"));
+        (exit, seen)
+    }
+
+    #[test]
+    fn a_watcher_sees_what_a_command_and_its_children_do_with_files() {
+        let (exit, seen) = traced("cd link && (cat ../link/a > ../new) && mv ../new b && rm b");
+        assert_eq!(exit, Exit::Code(0));
+        for (act, path, found) in [
+            (Act::Follow, "link", Found::Link),
+            (Act::Read, "sub/a", Found::File),
+            (Act::Replace, "new", Found::Nothing),
+            (Act::Remove, "new", Found::File),
+            (Act::Replace, "sub/b", Found::Nothing),
+            (Act::Remove, "sub/b", Found::File),
+        ] {
+            let wanted = (act, path.to_owned(), found);
+            assert!(seen.contains(&wanted), "{wanted:?} in {seen:?}");
+        }
+    }
+
+    #[test]
+    fn a_watcher_can_refuse() {
+        let (exit, _) = traced("cat sub/a && ! cat forbidden && ! (echo > forbidden)");
+        assert_eq!(exit, Exit::Code(0));
+    }
+
+    #[test]
+    fn a_program_that_is_missing_is_an_error_under_a_watcher_too() {
+        let log = Arc::new(Log(Mutex::default(), "/".into()));
+        let spec = Spec {
+            argv: &[OsString::from("no-such-program-here")],
+            dir: Path::new("/"),
+            env: &[],
+            interactive: false,
+            guard: Some(Guard {
+                watcher: log,
+                fence: None,
+            }),
+        };
+        let error = spawn(&spec).err().expect("fails");
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::event::{Counts, Outcome};
+use crate::fault;
 
 pub use recorder::{About, Recorder};
 
@@ -109,6 +110,7 @@ pub fn append(cache_dir: &Path, run: &Run) -> io::Result<()> {
         .open(&path)?;
     let mut line = serde_json::to_vec(run)?;
     line.push(b'\n');
+    fault::point("history opened");
     if is_torn(&mut file)? {
         line.insert(0, b'\n');
     }

@@ -155,6 +155,8 @@ pub struct Target {
     pub services: Vec<ServiceId>,
     pub cache: bool,
     pub incremental: bool,
+    /// Sees of the workspace only what it declares; see `docs/undeclared.md`.
+    pub sandbox: bool,
     pub timeout: Option<Duration>,
     pub retries: u32,
     pub locks: Vec<String>,

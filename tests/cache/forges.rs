@@ -109,3 +109,58 @@ fn hazard_14_many_forges_at_once_leave_right_results() {
         bed.expect(&["b", "c"], &[]);
     }
 }
+
+#[test]
+fn a_forge_that_is_killed_leaves_no_snapshot_of_another_to_answer() {
+    let pipeline = "[target.first]\ninputs = [\"in\"]\noutputs = [\"first\"]\nrun = 'cp in first'\n\
+        [target.a]\nneeds = [\"first\"]\ninputs = [\"in\"]\noutputs = [\"out\"]\n\
+        run = 'sh ../do; mkdir -p out; echo x > out/x; for name in $(cat in); do echo > out/$name; done'\n\
+        [target.b]\nneeds = [\"a\"]\ninputs = []\noutputs = [\"b\"]\nrun = 'sh ../do; ls out > b'\n\
+        [target.c]\ninputs = [\"other\"]\noutputs = [\"c\"]\nrun = 'cp other c'\n";
+    let bed = Bed::new(pipeline);
+    let put = |text: &str, other: &str| {
+        bed.write("in", text);
+        bed.write("other", other);
+    };
+    bed.write("../do", WAIT);
+    put("", "one\n");
+    assert_eq!(bed.forge(&["b", "c"]).code, 0);
+    bed.write("../hold", "");
+    put("y", "two\n");
+    // `first` is recorded by now, and `a` isn't.
+    let killed = bed.start(&["b"]);
+    killed.tells(r#""target-started","target":"a""#);
+    assert_eq!(bed.forge(&["c"]).outcome("c"), "ran");
+    bed.remove("../hold");
+    killed.tells(r#""target-finished","target":"a""#);
+    killed.kill();
+    put("", "two\n");
+    assert_eq!(bed.forge(&["b"]).code, 0);
+    assert!(!bed.exists("out/y") && bed.read("b") == "x\n");
+}
+
+#[test]
+fn what_was_read_while_another_forge_made_it_again_is_no_result() {
+    let bed = Bed::new(
+        "[target.a]\ninputs = [\"in\"]\noutputs = [\"a\"]\nrun = 'cp in a'\n\
+         [target.b]\nneeds = [\"a\"]\ninputs = []\noutputs = [\"b\"]\nrun = 'touch ../there; sh ../do; cp a b; \
+         rm ../there; while [ -e ../hold ]; do sleep 0.02; done'\n",
+    );
+    bed.write("in", "one\n");
+    bed.write("../do", WAIT);
+    assert_eq!(bed.forge(&["a"]).code, 0);
+    bed.write("../hold", "");
+    bed.write("../do", "while [ ! -e ../half ]; do sleep 0.02; done");
+    let reads = bed.start(&["b"]);
+    wait_until("the command", || bed.exists("../there").then_some(()));
+    bed.write("a", "o");
+    bed.write("../half", "");
+    wait_until("it to be read", || (!bed.exists("../there")).then_some(()));
+    bed.write("a", "one\n");
+    bed.remove("../hold");
+    reads
+        .wait()
+        .warned("outputs of a, which it needs, changed while it ran");
+    assert_eq!(bed.forge(&["b"]).code, 0);
+    assert_eq!(bed.read("b"), "one\n");
+}

@@ -227,6 +227,15 @@ fn incremental_targets_find_their_old_outputs() {
     bed.write("in", "two\n");
     bed.expect(&["t"], &[]);
     assert_eq!(bed.read("out/log"), "one\ntwo\n");
+    // What only the failed one made doesn't stay beside an earlier result.
+    bed.write("../do", "touch out/rubbish; exit 1");
+    bed.write("in", "four\n");
+    assert_eq!(bed.forge(&["t"]).code, 1);
+    assert!(bed.exists("out/rubbish"));
+    bed.ran();
+    bed.write("in", "two\n");
+    bed.expect(&["t"], &[]);
+    assert!(!bed.exists("out/rubbish"));
     // By default they are gone before it runs.
     let usual = Bed::new(&pipeline.replace("incremental = true\n", ""));
     usual.write("in", "one\n");

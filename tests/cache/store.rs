@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use super::support::{Bed, Mount, Ran, contents, tree, wait_until};
+use super::support::{Bed, Mount, Ran, contents, files_with, tree, wait_until};
 
 const COPY: &str = "[target.a]\ninputs = [\"in\"]\noutputs = [\"a\"]\nrun = 'echo a >> ../ran; mkdir -p a; cp in a/file'\n\
     [target.b]\nneeds = [\"a\"]\ninputs = []\noutputs = [\"b\"]\nrun = 'echo b >> ../ran; cp a/file b'\n";
@@ -408,4 +408,45 @@ fn a_deleted_cache_directory_costs_a_run() {
     bed.remove(".forge");
     let done = heals(&bed, "one\n", "deleted");
     assert_eq!(done.with_outcome("failed"), Vec::<String>::new());
+}
+
+#[test]
+fn where_the_list_of_outputs_is_lost_none_of_them_outlives_its_source() {
+    let bed = Bed::new(
+        "[target.a]\ninputs = [\"in\"]\noutputs = [\"a\"]\nrun = 'mkdir -p a; for name in $(cat in); do echo $name > a/$name; done'\n\
+         [target.b]\nneeds = [\"a\"]\ninputs = []\noutputs = [\"b\"]\nrun = 'ls a > b'\n",
+    );
+    let run = |names: &str| {
+        bed.write("in", names);
+        let done = bed.forge(&["b"]);
+        assert_eq!(done.code, 0, "{done:?}");
+        bed.read("b")
+    };
+    let lose_list = || {
+        let lists = files_with(&bed.path(".forge/blobs"), "a/y");
+        assert!(!lists.is_empty());
+        lists
+            .iter()
+            .for_each(|list| fs::remove_file(list).expect("removed"));
+        for snapshot in [".forge/snapshot", ".forge/snapshot.outdated"] {
+            if bed.exists(snapshot) {
+                bed.remove(snapshot);
+            }
+        }
+    };
+    run("x\n");
+    // What is made then is known already, and is new.
+    for (names, made) in [("x\n", "x\n"), ("z\n", "z\n")] {
+        assert_eq!(run("x y\n"), "x\ny\n");
+        run("x\n");
+        run("x y\n");
+        lose_list();
+        assert_eq!(run(names), made);
+    }
+    // What no target made stays.
+    run("x y\n");
+    bed.write("a/note", "mine\n");
+    lose_list();
+    run("w\n");
+    assert!(bed.exists("a/note") && bed.exists("a/w") && !bed.exists("a/y"));
 }

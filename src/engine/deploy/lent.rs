@@ -102,6 +102,7 @@ impl Lent<'_> {
             dir: &dir,
             env: &env,
             interactive: false,
+            guard: None,
         };
         let mut process = process::spawn(&spec)?;
         self.follow(&mut process, &mask)?;

@@ -116,6 +116,7 @@ fn look_after(job: &Job, shared: &Shared, answer: &mpsc::Sender<io::Result<Handl
         dir: &job.dir,
         env: &job.env,
         interactive: false,
+        guard: None,
     };
     let mut process = match process::spawn(&spec) {
         Ok(process) => process,

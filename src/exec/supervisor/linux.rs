@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 
 use super::{KILL_ALL, Program};
+use crate::exec::trace::Ends;
 
 /// What a command gets to end by itself after SIGINT.
 const INTERRUPT_GRACE_MS: i64 = 5000;
@@ -52,15 +53,23 @@ struct Order {
     argv: *const *const libc::c_char,
     script: *mut *const libc::c_char,
     env: *const *const libc::c_char,
+    /// What the command does to be traced; null for nothing.
+    traced: *const Ends,
+    /// [`SHARED`], or nothing: to be traced takes the C library.
+    sharing: i32,
     command_stack: *mut libc::c_void,
 }
 
 /// Starts a program below a supervisor. Without `streams` (standard input; output and error) it owns the terminal.
-/// It ends with the thread that starts it.
+/// It ends with the thread that starts it. `traced` is what the command does to be traced: it alone, not the supervisor.
 ///
 /// # Errors
 /// The program doesn't exist or can't be executed, the directory is missing, the system is out of processes.
-pub fn start(program: &mut Program, streams: Option<(OwnedFd, OwnedFd)>) -> io::Result<Supervised> {
+pub fn start(
+    program: &mut Program,
+    streams: Option<(OwnedFd, OwnedFd)>,
+    traced: Option<Ends>,
+) -> io::Result<Supervised> {
     let (mut problem, writer) = io::pipe()?;
     // SAFETY: a stack holds bytes of which nothing is asked.
     let mut stacks = unsafe { Box::<[Stack; 2]>::new_uninit().assume_init() };
@@ -79,11 +88,14 @@ pub fn start(program: &mut Program, streams: Option<(OwnedFd, OwnedFd)>) -> io::
         argv: program.argv.pointers.as_ptr(),
         script: program.script.as_mut_ptr(),
         env: program.env.pointers.as_ptr(),
+        traced: traced.as_ref().map_or(ptr::null(), ptr::from_ref),
+        sharing: if traced.is_some() { 0 } else { SHARED },
         command_stack: commands.top(),
     };
     // SAFETY: the stacks live until the process is reaped, the order until the command is executed, which is waited for below.
     let pid = unsafe { clone_silently(own.top(), &mut order) }?;
-    drop((writer, streams));
+    // And what the tracer waits for, if nothing was started.
+    drop((writer, streams, traced));
     let supervised = Supervised {
         pid,
         _stacks: stacks,
@@ -108,8 +120,9 @@ unsafe fn clone_silently(stack: *mut libc::c_void, order: &mut Order) -> io::Res
             (std::mem::zeroed(), std::mem::zeroed());
         libc::sigfillset(&mut all);
         libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+        let flags = order.sharing | libc::SIGCHLD;
         let order: *mut Order = order;
-        let pid = libc::clone(supervise, stack, SHARED | libc::SIGCHLD, order.cast());
+        let pid = libc::clone(supervise, stack, flags, order.cast());
         let error = io::Error::last_os_error();
         libc::pthread_sigmask(libc::SIG_SETMASK, &before, ptr::null_mut());
         if pid < 0 { Err(error) } else { Ok(pid) }
@@ -134,7 +147,7 @@ extern "C" fn supervise(order: *mut libc::c_void) -> i32 {
             exit(1); // forge died before the line above
         }
         // This one goes on when the command is executed.
-        let flags = SHARED | libc::CLONE_VFORK | libc::SIGCHLD;
+        let flags = told.sharing | libc::CLONE_VFORK | libc::SIGCHLD;
         let command = libc::clone(become_command, told.command_stack, flags, order);
         if command < 0 {
             report(told, libc::EAGAIN);
@@ -191,7 +204,13 @@ extern "C" fn become_command(order: *mut libc::c_void) -> i32 {
             [libc::SIG_SETMASK as usize, set as usize, 0, 8],
         );
         let moved = call(libc::SYS_chdir, [order.dir as usize, 0, 0, 0]);
-        let why = if moved < 0 { -moved } else { execute(order) };
+        let why = if moved < 0 {
+            -moved
+        } else if let Some(Err(error)) = order.traced.as_ref().map(|traced| traced.enter()) {
+            error.raw_os_error().unwrap_or(libc::EINVAL) as isize
+        } else {
+            execute(order)
+        };
         report(order, why as i32);
         exit(127)
     }

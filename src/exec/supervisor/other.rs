@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use super::{Program, Strings};
+use crate::exec::trace::Ends;
 
 /// A process that runs.
 pub struct Supervised {
@@ -18,7 +19,11 @@ pub struct Supervised {
 ///
 /// # Errors
 /// The program doesn't exist or can't be executed, the directory is missing, the system is out of processes.
-pub fn start(program: &mut Program, streams: Option<(OwnedFd, OwnedFd)>) -> io::Result<Supervised> {
+pub fn start(
+    program: &mut Program,
+    streams: Option<(OwnedFd, OwnedFd)>,
+    traced: Option<Ends>,
+) -> io::Result<Supervised> {
     let candidates = words(&program.candidates);
     let path = candidates
         .iter()
@@ -45,6 +50,10 @@ pub fn start(program: &mut Program, streams: Option<(OwnedFd, OwnedFd)>) -> io::
                 Ok(())
             });
         }
+    }
+    if let Some(traced) = traced {
+        // SAFETY: made for this place.
+        unsafe { command.pre_exec(move || traced.enter()) };
     }
     let child = command.spawn()?;
     Ok(Supervised {

@@ -26,6 +26,7 @@ pub static TARGET: Section = Section {
         key("services", List(&Word), "[\"postgres\"]", "Services that are up and ready while it runs.").default("[]").only(&["command"]),
         key("cache", Bool, "false", "`false`: always runs.").default("true").only(WORKING),
         key("incremental", Bool, "true", "`true`: its old outputs stay in place while it runs.").default("false").only(&["command"]),
+        key("sandbox", Bool, "true", "`true`: reading a file of the workspace that it doesn't declare fails, and so does writing beside its outputs.").default("false").only(&["command"]),
         key("timeout", Duration, "\"10m\"", "How long one attempt may take.").only(&["command", "image", "deploy"]),
         key("retries", Number(0, 100), "2", "How often it is tried again after a failure.").default("0").only(WORKING),
         key("locks", List(&Word), "[\"database\"]", "Names; two targets that share one never run together.").default("[]").only(&["command", "image", "deploy"]),

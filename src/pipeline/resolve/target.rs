@@ -58,6 +58,7 @@ impl<'a> Resolver<'a> {
             tools: tools(view),
             cache: view.bool("cache").unwrap_or(true),
             incremental: view.bool("incremental").unwrap_or(false),
+            sandbox: view.bool("sandbox").unwrap_or(false),
             timeout: self.timeout(view, project),
             retries: view.number("retries").unwrap_or(0),
             locks: view.strings("locks"),

@@ -11,6 +11,7 @@ pub const COMMANDS: &[&str] = &[
     "list",
     "check",
     "why",
+    "audit",
     "graph",
     "watch",
     "init",

@@ -274,6 +274,7 @@ pub fn progress(deployment: &Deployment, progress: &DeployProgress, style: Style
         columns.saturating_sub(taken)
     });
     let head = style.paint.cached(&name);
+    let tone = tone(progress);
     let text = progress.to_string();
     let lines = text.lines().flat_map(|line| {
         let line = printable(line);
@@ -282,7 +283,22 @@ pub fn progress(deployment: &Deployment, progress: &DeployProgress, style: Style
             None => vec![line.into_owned()],
         }
     });
-    lines.map(|line| format!("{head} │ {line}\n")).collect()
+    let painted = lines.map(|line| match tone {
+        Some(tone) => tone(style.paint, &line),
+        None => line,
+    });
+    painted.map(|line| format!("{head} │ {line}\n")).collect()
+}
+
+/// How a step looks that says well or woe.
+fn tone(progress: &DeployProgress) -> Option<fn(Paint, &str) -> String> {
+    use DeployProgress as P;
+    match progress {
+        P::Completed { .. } | P::SmokePassed { .. } | P::RolledBack { .. } => Some(Paint::good),
+        P::Crashed { .. } | P::SmokeFailed { .. } | P::BreakerRollback { .. } => Some(Paint::bad),
+        P::RollingBack { .. } | P::Warning(_) => Some(Paint::notice),
+        _ => None,
+    }
 }
 
 /// How a rollback that somebody asked for ended, and what runs now.
