@@ -129,7 +129,7 @@ fn an_aws_that_goes_away_ends_it_with_what_goes_on() {
 #[test]
 fn an_aws_that_comes_back_is_followed_on() {
     let (bed, ran) = under_way("", |bed| {
-        bed.aws.inject(Fault::new("*:*", What::CutBefore).times(7));
+        bed.aws.inject(Fault::new("*:*", What::CutBefore).times(12));
     });
     ran.code(0);
     assert_eq!((&*bed.primary("app"), bed.updates()), ("app:2", 1));

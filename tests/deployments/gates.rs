@@ -1,6 +1,7 @@
 //! Who may not deploy is told before anything is changed: no image is pushed, no revision registered.
 
 use std::sync::mpsc;
+use std::time::Duration;
 
 use crate::aws::ACCOUNT;
 use crate::aws::ecs::behavior::Behavior;
@@ -228,19 +229,29 @@ fn while_another_deployment_goes_on_nobody_else_deploys() {
 
 #[test]
 fn who_deploys_between_looking_and_updating_is_seen() {
-    // After the plan, and between the last look and the call before it.
-    for call in ["ecs:RegisterTaskDefinition", "logs:DescribeLogGroups"] {
+    // After the plan, and between the last look and the call before it; under way still, or done already.
+    for (call, done) in [
+        ("ecs:RegisterTaskDefinition", false),
+        ("ecs:RegisterTaskDefinition", true),
+        ("logs:DescribeLogGroups", true),
+    ] {
         let bed = Bed::new("");
-        let act = |world: &mut World| deploy_as_somebody(world, "app");
+        let act = move |world: &mut World| {
+            deploy_as_somebody(world, "app");
+            if done {
+                world.clock.pass(Duration::from_secs(600));
+            }
+        };
         bed.aws.inject(Fault::happens(call, act).once());
-        bed.forge(&["deploy"]).code(4).says("app");
+        let ran = bed.forge(&["deploy"]);
+        ran.code(4).says(match done {
+            true => "somebody else deployed to app meanwhile",
+            false => "another deployment is going on in app",
+        });
         assert_eq!(bed.updates(), 0, "{call}");
         bed.settle("app");
-        assert_eq!(
-            bed.pinned("app") == bed.image("three"),
-            call.starts_with("logs"),
-            "{call}"
-        );
+        let theirs = bed.primary("app");
+        assert_eq!(theirs, "app:2", "{call}");
     }
 }
 

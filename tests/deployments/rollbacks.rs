@@ -267,6 +267,7 @@ fn a_rollback_that_fails_says_so() {
         .says("app exited with 7")
         .says("| unknown column")
         .says("production was not rolled back")
+        .says("what ran before runs again")
         .says_not("✓");
 }
 

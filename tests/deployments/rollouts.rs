@@ -97,6 +97,11 @@ fn what_the_circuit_breaker_rolled_back_has_failed() {
                 "; rolled back: app runs app:1 (2 of 2)",
             ],
         );
+        let ends = ran.stdout.matches("stopped: app exited with 3").count();
+        assert_eq!(
+            ends, 2,
+            "once as it comes, once in the log: all ended alike"
+        );
         assert_eq!(bed.updates(), 1, "ECS goes back, forge doesn't do it again");
         bed.settle("app");
         assert_eq!(bed.primary("app"), "app:1", "it is stable again, and yet");
@@ -138,6 +143,21 @@ fn what_nobody_takes_back_ends_with_the_time_and_was_told_of_at_once() {
         ],
     );
     assert_eq!((&*bed.primary("app"), bed.updates()), ("app:2", 1));
+    // It goes on trying; what helps is said.
+    bed.forge(&["rollback", "production", "--yes"])
+        .code(4)
+        .says("forge cancel production");
+    bed.forge(&["cancel", "production"]).code(0);
+    bed.settle("app");
+    assert_eq!((&*bed.primary("app"), bed.updates()), ("app:1", 1));
+}
+
+#[test]
+fn who_has_no_name_here_has_one_there() {
+    let mut bed = Bed::new("");
+    bed.env("USER", "");
+    bed.forge(&["deploy"]).code(0);
+    assert_eq!(bed.tag("app:2", "forge:by").as_deref(), Some("user/forge"));
 }
 
 #[test]

@@ -201,7 +201,7 @@ fn unfinished(ended: Ended, environment: &str) -> Ending {
             reason,
             after: match state {
                 State::RolledBack { .. } => {
-                    After::Left("ECS took the rollback back: it runs what it ran".into())
+                    After::Left("ECS went back from it: what ran before runs again".into())
                 }
                 _ => After::Left("the rollback failed".into()),
             },

@@ -195,7 +195,9 @@ impl Follower<'_> {
     /// Whether more tasks failed.
     fn tell_counts(&mut self, view: &ServiceView, caller: &mut Caller<'_>) -> bool {
         let ours = &self.followed.deployment;
-        let ours = view.deployments.iter().find(|one| one.id == *ours);
+        // Of one that is replaced no tasks are wanted any more: that tells nobody anything.
+        let mut all = view.deployments.iter();
+        let ours = all.find(|one| one.id == *ours && one.primary);
         let Some(DeploymentView {
             running,
             desired,
