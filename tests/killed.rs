@@ -217,6 +217,7 @@ fn ways() -> Vec<Way> {
         way("the first run", bed(), end, Input::new(0, 0)),
         way("an edit", known(), end, Input::new(3, 1)),
         way("going back", known(), end, Input::new(2, 0)),
+        way("going elsewhere", known(), end, Input::new(2, 0)),
         way("force", known(), &["end", "--force"], Input::new(0, 0)),
         way("clean", known(), &["clean"], Input::new(0, 0)),
         way(
@@ -237,6 +238,7 @@ fn ways() -> Vec<Way> {
     ];
     ways[0].then = Some(Input::new(1, 0));
     ways[1].then = Some(Input::new(2, 0));
+    ways[3].then = Some(Input::new(1, 0));
     let lost = known();
     for output in ["kinds", "dir"] {
         lost.remove(output);

@@ -148,18 +148,21 @@ impl Place<'_> {
         Some(Digest::of(&bytes))
     }
 
-    /// Makes the disk be what the manifest says and removes what only `previous` (what the target made last time)
-    /// names; how many paths it touched.
+    /// Makes the disk be what the manifest says and removes what only those in `previous` (what the target made last time,
+    /// and what was being put in place since) name; how many paths it touched.
     ///
     /// # Errors
     /// See [`RestoreError`]; some of the outputs may be there by then.
     pub fn restore(
         &self,
         manifest: &Manifest,
-        previous: Option<&Manifest>,
+        previous: &[&Manifest],
     ) -> Result<usize, RestoreError> {
         check_paths(manifest)?;
-        let mut touched = self.remove_except(previous, manifest)?;
+        let mut touched = 0;
+        for previous in previous {
+            touched += self.remove_except(previous, manifest)?;
+        }
         let wrong = self.differing(manifest)?;
         touched += wrong.len();
         let mut made = Made::default();
@@ -187,18 +190,13 @@ impl Place<'_> {
     /// # Errors
     /// Something can't be removed.
     pub fn remove(&self, manifest: &Manifest) -> Result<usize, RestoreError> {
-        self.remove_except(Some(manifest), &Manifest::default())
+        self.remove_except(manifest, &Manifest::default())
     }
 
-    fn remove_except(
-        &self,
-        previous: Option<&Manifest>,
-        keep: &Manifest,
-    ) -> Result<usize, RestoreError> {
+    fn remove_except(&self, previous: &Manifest, keep: &Manifest) -> Result<usize, RestoreError> {
         let mut removed = 0;
-        let entries = previous.map_or(&[][..], |previous| &previous.entries);
         // Backwards: what is in a directory before the directory.
-        for entry in entries.iter().rev() {
+        for entry in previous.entries.iter().rev() {
             if keep.get(&entry.path).is_some()
                 || !is_plain(&entry.path)
                 || self.leads_out(&entry.path)

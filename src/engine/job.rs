@@ -79,7 +79,7 @@ pub struct Job<'a> {
     /// Runs because of a `finally`: an interrupt is what it is for.
     cleans_up: bool,
     /// The right to work on the target. None where no lock can be had: then nothing can be kept either.
-    turn: Mutex<Option<File>>,
+    pub(super) turn: Mutex<Option<File>>,
     pub(super) words: Wording<'a>,
 }
 
@@ -213,14 +213,8 @@ impl<'a> Job<'a> {
         let record = self.session.store.result(&look.key)?;
         let manifest = self.session.manifest(&record.manifest)?;
         let log = self.session.blobs.read(&record.log)?;
-        let previous = state
-            .as_ref()
-            .and_then(|state| self.session.manifest(&state.manifest));
-        if state.is_some() && previous.is_none() {
-            self.remove_unlisted(Some(&manifest));
-        }
-        let touched = match self.session.place().restore(&manifest, previous.as_deref()) {
-            Ok(touched) => touched + self.remove_leftovers(&manifest),
+        let touched = match self.restore(&manifest, record.manifest, state.as_ref()) {
+            Ok(touched) => touched,
             Err(error) => {
                 self.warn(
                     format!("it can't be restored: {error}"),

@@ -8,12 +8,11 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::cache::capture::{self, CaptureError, Found};
 use crate::cache::digest::Digest;
 use crate::cache::inputs::{File, InputError, Inputs};
 use crate::cache::manifest::Manifest;
+use crate::cache::restore::RestoreError;
 use crate::cache::stat::{Kind as FileKind, Stat};
 use crate::cache::store::{self, Batch, Image, Record, State};
 use crate::fault;
@@ -24,6 +23,7 @@ use super::event::{Finished, Outcome};
 use super::job::Job;
 use super::look::{Fault, Look};
 use super::session::Done;
+use super::unfinished::{Strays, Unfinished};
 
 impl Job<'_> {
     /// Removes what the target made last time, finished or not; what is in its output directories then is somebody else's.
@@ -31,65 +31,55 @@ impl Job<'_> {
         if self.target.outputs.is_empty() {
             return Ok(Strays::default());
         }
-        let unfinished = self.unfinished();
+        let unfinished = self.unfinished().unwrap_or_default();
         if self.target.incremental {
             // All of it stays and will be its own, unless this run fails and an earlier result is put back.
-            if unfinished.is_none() {
-                self.mark(&Strays {
+            if unfinished.before.is_none() {
+                let strays = Strays {
                     found: self.strays()?,
                     foreign: false,
+                };
+                self.mark(&Unfinished {
+                    before: Some(strays),
+                    ..unfinished
                 });
             }
             return Ok(Strays::default());
         }
-        let made = previous.map(|state| self.session.manifest(&state.manifest));
-        if let Some(Some(manifest)) = &made {
+        let mut made = self.placed(&unfinished);
+        made.extend(previous.map(|state| self.session.manifest(&state.manifest)));
+        for manifest in made.iter().flatten() {
             let removed = self.session.place().remove(manifest);
             removed.map_err(|error| {
                 Fault::failed(format!("its old outputs can't be removed: {error}"))
             })?;
         }
-        let lost = matches!(made, Some(None));
-        if lost && unfinished.is_none() {
+        let lost = made.iter().any(Option::is_none);
+        let before = unfinished.before;
+        if lost && before.is_none() {
             self.remove_unlisted(None);
         }
         fault::point("outputs cleared");
         let mut found = self.strays()?;
-        if let Some(known) = &unfinished {
+        if let Some(known) = &before {
             self.remove_unknown(&found, known, None);
             found = self.strays()?;
         }
         // Where it ran before, what lies there now came after; unless there were others' files from the beginning.
-        let may_be = match (previous, unfinished) {
+        let may_be = match (previous, &before) {
             (Some(state), _) => state.foreign || lost,
             (None, Some(known)) => known.foreign,
             (None, None) => true,
         };
         let foreign = may_be && self.lies_in_directories(&found);
-        let strays = Strays { found, foreign };
-        self.mark(&strays);
-        Ok(strays)
-    }
-
-    /// Leaves word that the target runs, so that a run that is ended can be told from one that left a record.
-    fn mark(&self, strays: &Strays) {
-        let write = || {
-            store::prepare(&self.session.cache_dir)?;
-            let marker = self.session.marker(&self.target.address);
-            marker.parent().map_or(Ok(()), fs::create_dir_all)?;
-            let bytes = postcard::to_stdvec(strays).map_err(std::io::Error::other)?;
-            store::write_whole(&marker, &bytes)
-        };
-        if let Err(error) = write() {
-            self.warn(format!("the cache can't be written ({error})"), None);
-        }
-        fault::point("marked");
-    }
-
-    /// What lay in the outputs before a run that left no record.
-    fn unfinished(&self) -> Option<Strays> {
-        let bytes = fs::read(self.session.marker(&self.target.address)).ok()?;
-        postcard::from_bytes(&bytes).ok()
+        self.mark(&Unfinished {
+            before: Some(Strays {
+                found: found.clone(),
+                foreign,
+            }),
+            placing: Vec::new(),
+        });
+        Ok(Strays { found, foreign })
     }
 
     /// Whether files lie in output directories, where forge never ran the target: a result may then be made of them,
@@ -115,17 +105,33 @@ impl Job<'_> {
             .map_err(|error| Fault::failed(error.to_string()))
     }
 
-    /// After a hit: what a run that was ended left beside what belongs there.
-    pub(super) fn remove_leftovers(&self, manifest: &Manifest) -> usize {
-        match (self.unfinished(), self.strays()) {
-            (Some(known), Ok(found)) => self.remove_unknown(&found, &known, Some(manifest)),
-            _ => 0,
+    /// Makes the outputs be what an earlier run with this key left; how many paths it touched.
+    pub(super) fn restore(
+        &self,
+        manifest: &Manifest,
+        digest: Digest,
+        state: Option<&State>,
+    ) -> Result<usize, RestoreError> {
+        let mut unfinished = self.unfinished().unwrap_or_default();
+        let mut previous = self.placed(&unfinished);
+        previous.extend(state.map(|state| self.session.manifest(&state.manifest)));
+        unfinished.placing.push(digest);
+        self.mark(&unfinished);
+        if unfinished.before.is_none() && previous.iter().any(Option::is_none) {
+            self.remove_unlisted(Some(manifest));
         }
+        let previous: Vec<&Manifest> = previous.iter().flatten().map(|known| &**known).collect();
+        let mut touched = self.session.place().restore(manifest, &previous)?;
+        // What commands that were ended left beside what belongs there.
+        if let (Some(known), Ok(found)) = (&unfinished.before, self.strays()) {
+            touched += self.remove_unknown(&found, known, Some(manifest));
+        }
+        Ok(touched)
     }
 
     /// Where the cache has lost the list of what the target made last time: what isn't made any more would pass for
     /// somebody else's, and for an input of those who need it. A file whose content the cache keeps was made by a target.
-    pub(super) fn remove_unlisted(&self, keep: Option<&Manifest>) {
+    fn remove_unlisted(&self, keep: Option<&Manifest>) {
         let (session, place) = (self.session, self.session.place());
         let found = self.strays().unwrap_or_default();
         // Backwards: what is in a directory before the directory, which goes only when it is empty.
@@ -358,22 +364,6 @@ impl Job<'_> {
         session.keep_manifest(state.manifest, Arc::clone(manifest));
         session.set_state(address, state);
         flaky
-    }
-}
-
-/// What lay in a target's outputs before it ran.
-#[derive(Default, Serialize, Deserialize)]
-pub(super) struct Strays {
-    found: Found,
-    /// See [`State::foreign`].
-    foreign: bool,
-}
-
-impl Strays {
-    fn first_file(&self) -> &str {
-        let mut found = self.found.iter();
-        let file = found.find(|(_, stat)| stat.kind() != FileKind::Directory);
-        file.map_or("an output", |(path, _)| path)
     }
 }
 

@@ -73,10 +73,12 @@ fn write(session: &Session, entries: &Receiver<Entry>) {
             all.append(entry.batch);
             settled.push((entry.marker, entry.turn));
         }
-        session.store.put(&all);
+        let is_safe = session.store.put(&all);
         for (marker, turn) in settled {
-            let _ = fs::remove_file(marker);
-            fault::point("unmarked");
+            if is_safe {
+                let _ = fs::remove_file(marker);
+                fault::point("unmarked");
+            }
             drop(turn);
         }
     }

@@ -14,110 +14,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-
 use super::blobs::Staged;
 use super::digest::Digest;
 use super::snapshot::Snapshot;
 use crate::fault;
 
-/// Of every value; others aren't read.
-const VERSION: u8 = 2;
+pub use record::{Batch, Contents, Image, Record, State};
+
+use database::{Database, copy_of, database, set_aside};
+use record::{encode, pairs, read};
+
+mod database;
+mod record;
+
 /// Where the default tree keeps [`Store::total`].
 const TOTAL: &[u8] = b"bytes of blobs";
-/// How long sled's own lock may outlive the process or the handle that held it.
-const LINGER: Duration = Duration::from_secs(5);
 /// So long another process may wait for a store that is used all the time.
 const SOON: Duration = Duration::from_millis(5);
-
-/// What running an action gave.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// Blob of the [`super::manifest::Manifest`].
-    pub manifest: Digest,
-    /// [`super::manifest::Manifest::digest`].
-    pub outputs: Digest,
-    /// Blob of what it printed.
-    pub log: Digest,
-    /// Blob of the key's preimage.
-    pub preimage: Digest,
-    pub duration_ms: u64,
-    /// Seconds since 1970 when it was last stored or restored: the least recently used go first.
-    pub used: u64,
-    /// Bytes of its outputs and log.
-    pub size: u64,
-}
-
-/// What a target was when it last succeeded in this workspace: what is on disk belongs to this.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct State {
-    pub key: Digest,
-    pub manifest: Digest,
-    pub outputs: Digest,
-    pub log: Digest,
-    pub preimage: Digest,
-    pub duration_ms: u64,
-    /// Its output directories held files before forge first ran it: results may depend on them and aren't stored.
-    pub foreign: bool,
-    /// What an image target left: it lies in an engine or a registry, where others may remove it.
-    pub image: Option<Image>,
-}
-
-/// An image, and where it was when its target succeeded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Image {
-    /// What names exactly this image: `registry/repository@sha256:…`, or `repository:forge-KEY` in the engine.
-    pub reference: String,
-    /// `sha256:…`: of the manifest in the registry, or the engine's id where it wasn't pushed.
-    pub digest: String,
-    /// Without the registry.
-    pub repository: String,
-    /// Those it was given.
-    pub tags: Vec<String>,
-    /// It lies in a registry; else in the engine.
-    pub pushed: bool,
-}
-
-/// What names blobs.
-pub struct Contents {
-    pub results: Vec<(Digest, Record)>,
-    pub states: Vec<State>,
-}
-
-/// What to write at once.
-#[derive(Default)]
-pub struct Batch {
-    pub results: Vec<(Digest, Record)>,
-    pub states: Vec<(String, State)>,
-    pub forget_states: Vec<String>,
-    pub forget_results: Vec<Digest>,
-    /// Keys whose action failed (`true`) or, after failures, succeeded (`false`).
-    pub failures: Vec<(Digest, bool)>,
-    /// Bytes of blobs that came in, for [`Store::total`].
-    pub grown: u64,
-}
-
-impl Batch {
-    /// Adds what another one holds.
-    pub fn append(&mut self, other: Batch) {
-        self.results.extend(other.results);
-        self.states.extend(other.states);
-        self.forget_states.extend(other.forget_states);
-        self.forget_results.extend(other.forget_results);
-        self.failures.extend(other.failures);
-        self.grown += other.grown;
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.results.is_empty()
-            && self.states.is_empty()
-            && self.forget_states.is_empty()
-            && self.forget_results.is_empty()
-            && self.failures.is_empty()
-            && self.grown == 0
-    }
-}
 
 /// Tells somebody that the store is in trouble: what, and what was done about it.
 pub type Warn = Box<dyn Fn(String) + Send + Sync>;
@@ -147,15 +60,6 @@ enum Slot {
     Open(Database),
     /// It can't be opened: a reason was given.
     Unusable,
-}
-
-struct Database {
-    results: sled::Tree,
-    states: sled::Tree,
-    failures: sled::Tree,
-    /// Before the lock, so that it is closed before the lock is given up.
-    db: sled::Db,
-    _lock: Option<File>,
 }
 
 impl Store {
@@ -218,10 +122,10 @@ impl Store {
     }
 
     /// Writes and flushes; nothing of it is lost after that, nothing of it is needed before. A snapshot of other states
-    /// answers no more.
-    pub fn put(&self, batch: &Batch) {
+    /// answers no more. Whether it could.
+    pub fn put(&self, batch: &Batch) -> bool {
         if batch.is_empty() {
-            return;
+            return true;
         }
         let inserted = self.with(|db| {
             if !(batch.states.is_empty() && batch.forget_states.is_empty()) {
@@ -256,13 +160,17 @@ impl Store {
             Ok(db.db.clone())
         });
         // Others may ask meanwhile.
-        let Some(db) = inserted else { return };
+        let Some(db) = inserted else { return false };
         let why = match catch_unwind(AssertUnwindSafe(|| db.flush())) {
-            Ok(Ok(_)) => return fault::point("batch flushed"),
+            Ok(Ok(_)) => {
+                fault::point("batch flushed");
+                return true;
+            }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "damaged".into(),
         };
         self.give_up(&mut self.slot(), &why);
+        false
     }
 
     /// All results and states; none when they can't be read, which is not the same as there being none.
@@ -445,18 +353,6 @@ impl Store {
     }
 }
 
-impl Database {
-    fn new(db: sled::Db, lock: Option<File>) -> io::Result<Self> {
-        Ok(Self {
-            results: db.open_tree("results")?,
-            states: db.open_tree("states")?,
-            failures: db.open_tree("failures")?,
-            db,
-            _lock: lock,
-        })
-    }
-}
-
 /// Makes the cache directory, which ignores itself in git.
 ///
 /// # Errors
@@ -494,96 +390,6 @@ pub fn lock_file(cache_dir: &Path, name: &str) -> io::Result<File> {
         .open(cache_dir.join(name))
 }
 
-/// Opens sled; what it finds damaged is `InvalidData`.
-fn database(path: &Path) -> io::Result<sled::Db> {
-    let began = Instant::now();
-    loop {
-        let opened = catch_unwind(|| {
-            sled::Config::new()
-                .path(path)
-                .flush_every_ms(None)
-                .cache_capacity(32 << 20)
-                .open()
-        });
-        match opened {
-            Ok(Ok(db)) => return Ok(db),
-            Ok(Err(sled::Error::Io(error))) if error.to_string().contains("acquire lock") => {
-                if began.elapsed() > LINGER {
-                    return Err(error);
-                }
-                std::thread::sleep(Duration::from_millis(2));
-            }
-            Ok(Err(sled::Error::Io(error))) if is_environment(&error) => return Err(error),
-            Ok(Err(error)) => {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    error.to_string(),
-                ));
-            }
-            Err(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "unreadable")),
-        }
-    }
-}
-
-/// Whether an error is the machine's and says nothing about the data.
-fn is_environment(error: &io::Error) -> bool {
-    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    matches!(
-        error.kind(),
-        PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull
-    ) || error.raw_os_error() == Some(libc::EMFILE)
-}
-
-fn set_aside(path: &Path) -> io::Result<PathBuf> {
-    let aside = path.with_file_name(format!("records.damaged-{}", now()));
-    fs::rename(path, &aside)?;
-    Ok(aside)
-}
-
-fn copy_of(cache_dir: &Path) -> Option<tempfile::TempDir> {
-    let copy = tempfile::tempdir().ok()?;
-    copy_files(&cache_dir.join("records"), &copy.path().join("records")).ok()?;
-    Some(copy)
-}
-
-fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
-    for entry in walkdir::WalkDir::new(from) {
-        let entry = entry?;
-        let relative = entry.path().strip_prefix(from).map_err(io::Error::other)?;
-        if entry.file_type().is_dir() {
-            fs::create_dir_all(to.join(relative))?;
-        } else {
-            fs::copy(entry.path(), to.join(relative))?;
-        }
-    }
-    Ok(())
-}
-
-fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    // Our own plain structures: nothing in them can fail to be written.
-    postcard::to_extend(value, vec![VERSION]).unwrap_or_default()
-}
-
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    match bytes.split_first()? {
-        (&VERSION, value) => postcard::from_bytes(value).ok(),
-        _ => None,
-    }
-}
-
-fn read<T: DeserializeOwned>(tree: &sled::Tree, key: &[u8]) -> sled::Result<Option<T>> {
-    Ok(tree.get(key)?.and_then(|bytes| decode(&bytes)))
-}
-
-fn pairs<T: DeserializeOwned>(tree: &sled::Tree) -> sled::Result<Vec<(Vec<u8>, T)>> {
-    let mut all = Vec::new();
-    for pair in tree.iter() {
-        let (key, value) = pair?;
-        all.extend(decode(&value).map(|value| (key.to_vec(), value)));
-    }
-    Ok(all)
-}
-
 /// Seconds since 1970, for what is only ever compared loosely.
 pub fn now() -> u64 {
     SystemTime::now()
@@ -592,193 +398,4 @@ pub fn now() -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Arc;
-
-    fn store(dir: &Path) -> (Store, Arc<Mutex<Vec<String>>>) {
-        let warnings = Arc::new(Mutex::new(Vec::new()));
-        let heard = warnings.clone();
-        let warn = Box::new(move |text| heard.lock().expect("not poisoned").push(text));
-        (Store::new(dir, warn), warnings)
-    }
-
-    fn record(seed: u8) -> Record {
-        let digest = Digest::of(&[seed]);
-        Record {
-            manifest: digest,
-            outputs: digest,
-            log: digest,
-            preimage: digest,
-            duration_ms: 1,
-            used: 2,
-            size: 3,
-        }
-    }
-
-    fn batch(seed: u8) -> Batch {
-        Batch {
-            results: vec![(Digest::of(&[seed]), record(seed))],
-            ..Batch::default()
-        }
-    }
-
-    #[test]
-    fn two_stores_of_one_directory_take_turns() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().to_path_buf();
-        let writers: Vec<_> = (0..2u8)
-            .map(|writer| {
-                let path = path.clone();
-                std::thread::spawn(move || {
-                    let (store, warnings) = store(&path);
-                    for number in 0..20 {
-                        store.put(&batch(writer * 100 + number));
-                    }
-                    store.idle();
-                    assert!(warnings.lock().expect("not poisoned").is_empty());
-                })
-            })
-            .collect();
-        for writer in writers {
-            writer.join().expect("writes");
-        }
-        let (store, _) = store(&path);
-        assert_eq!(store.results().len(), 40);
-        assert_eq!(store.result(&Digest::of(&[101])), Some(record(101)));
-    }
-
-    #[test]
-    fn those_who_wait_are_let_in_but_for_who_holds_it() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let (first, _) = store(dir.path());
-        first.put(&batch(1));
-        let path = dir.path().to_path_buf();
-        let (began, other_began) = std::sync::mpsc::channel();
-        let (ended, other_ended) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            let (second, _) = store(&path);
-            let _ = began.send(());
-            second.put(&batch(2));
-            let _ = ended.send(second.result(&Digest::of(&[1])));
-        });
-        other_began.recv().expect("begins");
-        first.hold();
-        // However often somebody looks.
-        while !first.somebody_waits() {
-            first.let_in();
-        }
-        first.put(&batch(3));
-        first.let_in();
-        assert!(matches!(*first.slot(), Slot::Open(_)));
-        first.held.store(false, Ordering::Relaxed);
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let found = loop {
-            first.let_in();
-            match other_ended.try_recv() {
-                Ok(found) => break found,
-                Err(_) => assert!(Instant::now() < deadline, "it never came in"),
-            }
-        };
-        assert_eq!(found, Some(record(1)));
-        assert_eq!(first.results().len(), 3);
-    }
-
-    #[test]
-    fn damage_is_set_aside_and_a_new_store_begun() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let (first, _) = store(dir.path());
-        first.put(&batch(1));
-        first.idle();
-        fs::remove_dir_all(dir.path().join("records")).expect("removed");
-        fs::write(dir.path().join("records"), "nonsense").expect("damaged");
-        let (second, warnings) = store(dir.path());
-        assert_eq!(second.result(&Digest::of(&[1])), None);
-        second.put(&batch(2));
-        assert!(second.result(&Digest::of(&[2])).is_some());
-        let warnings = warnings.lock().expect("not poisoned");
-        assert!(
-            warnings.len() == 1 && warnings[0].contains("set aside"),
-            "{warnings:?}"
-        );
-    }
-
-    #[test]
-    fn flipped_and_cut_bytes_never_give_another_answer() {
-        for damage in 0..40 {
-            let dir = tempfile::tempdir().expect("a directory");
-            let (first, _) = store(dir.path());
-            (0..50).for_each(|seed| first.put(&batch(seed)));
-            first.idle();
-            let file = dir.path().join("records/db");
-            let mut bytes = fs::read(&file).expect("read");
-            let at = damage * bytes.len() / 40;
-            if damage % 2 == 0 {
-                bytes.truncate(at);
-            } else {
-                bytes[at..]
-                    .iter_mut()
-                    .take(64)
-                    .for_each(|byte| *byte ^= 0x5a);
-            }
-            fs::write(&file, bytes).expect("damaged");
-            let (second, _) = store(dir.path());
-            for seed in 0..50 {
-                let found = second.result(&Digest::of(&[seed]));
-                assert!(found.is_none_or(|found| found == record(seed)));
-            }
-            second.put(&batch(99));
-        }
-    }
-
-    #[test]
-    fn reading_changes_no_byte() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let (writer, _) = store(dir.path());
-        writer.put(&batch(1));
-        writer.idle();
-        let tree = || -> Vec<(PathBuf, Vec<u8>)> {
-            let files = walkdir::WalkDir::new(dir.path())
-                .sort_by_file_name()
-                .into_iter()
-                .flatten();
-            files
-                .map(|entry| {
-                    (
-                        entry.path().into(),
-                        fs::read(entry.path()).unwrap_or_default(),
-                    )
-                })
-                .collect()
-        };
-        let before = tree();
-        let reader = Store::reading(dir.path(), Box::new(|_| {}));
-        assert!(reader.result(&Digest::of(&[1])).is_some());
-        drop(reader);
-        assert_eq!(tree(), before);
-    }
-
-    #[test]
-    fn a_directory_that_cannot_be_made_is_a_warning() {
-        let (store, warnings) = store(Path::new("/proc/forge"));
-        store.put(&batch(1));
-        assert_eq!(store.result(&Digest::of(&[1])), None);
-        assert_eq!(warnings.lock().expect("not poisoned").len(), 1);
-    }
-
-    #[test]
-    fn failures_count_until_a_success() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let (store, _) = store(dir.path());
-        let key = Digest::of(b"k");
-        let failed = |failed| Batch {
-            failures: vec![(key, failed)],
-            ..Batch::default()
-        };
-        store.put(&failed(true));
-        store.put(&failed(true));
-        assert_eq!(store.failures(&key), 2);
-        store.put(&failed(false));
-        assert_eq!(store.failures(&key), 0);
-    }
-}
+mod tests;

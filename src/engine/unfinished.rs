@@ -1,0 +1,97 @@
+//! Word that a target's outputs are being changed, by a command or by a restore: what is left when that is ended has nobody's
+//! record, and the next run takes it away.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cache::capture::Found;
+use crate::cache::digest::Digest;
+use crate::cache::manifest::Manifest;
+use crate::cache::stat::Kind as FileKind;
+use crate::cache::store;
+use crate::fault;
+
+use super::job::Job;
+use super::session::lock;
+
+/// What is said of a target's outputs before something changes them, and forgotten with the record of what they became.
+#[derive(Default, Serialize, Deserialize)]
+pub(super) struct Unfinished {
+    /// What lay there before commands ran; none when none did.
+    pub before: Option<Strays>,
+    /// Manifests that were being put in place.
+    pub placing: Vec<Digest>,
+}
+
+/// What lay in a target's outputs before it ran.
+#[derive(Default, Serialize, Deserialize)]
+pub(super) struct Strays {
+    pub found: Found,
+    /// See [`crate::cache::store::State::foreign`].
+    pub foreign: bool,
+}
+
+impl Strays {
+    pub fn first_file(&self) -> &str {
+        let mut found = self.found.iter();
+        let file = found.find(|(_, stat)| stat.kind() != FileKind::Directory);
+        file.map_or("an output", |(path, _)| path)
+    }
+}
+
+impl Job<'_> {
+    /// What was being done to the outputs when a run was ended.
+    pub(super) fn unfinished(&self) -> Option<Unfinished> {
+        let bytes = fs::read(self.session.marker(&self.target.address)).ok()?;
+        postcard::from_bytes(&bytes).ok()
+    }
+
+    /// Says so, whole or not at all.
+    pub(super) fn mark(&self, unfinished: &Unfinished) {
+        let session = self.session;
+        let marker = session.marker(&self.target.address);
+        let write = || {
+            let bytes = postcard::to_stdvec(unfinished).map_err(io::Error::other)?;
+            if let Some(turn) = &*lock(&self.turn) {
+                let own = session
+                    .cache_dir
+                    .join(session.lock_name(&self.target.address));
+                if link(turn, &bytes, &own, &marker).is_ok() {
+                    return Ok(());
+                }
+            }
+            store::prepare(&session.cache_dir)?;
+            marker.parent().map_or(Ok(()), fs::create_dir_all)?;
+            store::write_whole(&marker, &bytes)
+        };
+        if let Err(error) = write() {
+            self.warn(format!("the cache can't be written ({error})"), None);
+        }
+        fault::point("marked");
+    }
+
+    /// Lists of what may have been put in place since the last record; none where the cache has lost one.
+    pub(super) fn placed(&self, unfinished: &Unfinished) -> Vec<Option<Arc<Manifest>>> {
+        let placing = unfinished.placing.iter();
+        placing
+            .map(|digest| self.session.manifest(digest))
+            .collect()
+    }
+}
+
+/// The word stands in the target's lock file, under another name: files that come and go are slow to make where many did.
+/// Not if there is one already, which stays whole until another takes its place.
+fn link(turn: &File, bytes: &[u8], own: &Path, marker: &Path) -> io::Result<()> {
+    if marker.exists() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    turn.set_len(0)?;
+    turn.write_all_at(bytes, 0)?;
+    (&*turn).flush()?;
+    fs::hard_link(own, marker)
+}
