@@ -24,6 +24,8 @@ pub struct Plan {
     /// All but the approval, which is of the plan itself.
     pub gates: Vec<Gate>,
     pub needs_approval: bool,
+    /// What runs already is started anew.
+    pub force: bool,
     /// What could be seen beforehand, and what couldn't.
     pub notes: Vec<Note>,
 }
@@ -44,8 +46,10 @@ pub struct ServicePlan {
     pub breaker: bool,
     /// Short ids and subjects of what lies between the running commit and the new one, newest first.
     pub commits: Vec<String>,
-    /// It runs exactly this already, and is stable.
+    /// It runs exactly this already, and is stable: nothing is to be done.
     pub fresh: bool,
+    /// It runs exactly this already, and shall run it anew: a new deployment of the revision that runs.
+    pub restart: bool,
 }
 
 /// What a service runs before the deployment.
@@ -100,7 +104,10 @@ impl Plan {
                 add(text);
             }
             add(&sorted(&Value::Object(one.definition.fields().clone())).to_string());
-            add(&format!("{:?} {}", one.desired_count, one.breaker));
+            add(&format!(
+                "{:?} {} {}",
+                one.desired_count, one.breaker, one.restart
+            ));
         }
         self.before.iter().for_each(|line| add(line));
         hash.finalize().to_hex()[..8].to_owned()
@@ -195,10 +202,12 @@ mod tests {
                 breaker: false,
                 commits: Vec::new(),
                 fresh: false,
+                restart: false,
             }],
             before: Vec::new(),
             gates: vec![Gate::open(Name::Branch, "main")],
             needs_approval: true,
+            force: false,
             notes: Vec::new(),
         }
     }
@@ -220,6 +229,7 @@ mod tests {
             |plan| plan.services[0].running.revision_arn.push('x'),
             |plan| plan.services[0].desired_count = Some((1, 2)),
             |plan| plan.services[0].breaker = true,
+            |plan| plan.services[0].restart = true,
             |plan| {
                 let image = Image {
                     repository: "r".into(),

@@ -36,6 +36,8 @@ pub struct Request {
     pub hotfix: Option<String>,
     /// Goes ahead though another deployment is going on.
     pub takeover: bool,
+    /// What runs already is started anew.
+    pub force: bool,
 }
 
 impl Request {

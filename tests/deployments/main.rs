@@ -17,6 +17,7 @@ mod faults;
 mod gates;
 mod looking;
 mod notices;
+mod restarts;
 mod rollbacks;
 mod rollouts;
 mod secrets;

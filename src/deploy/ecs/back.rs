@@ -173,6 +173,7 @@ fn back(
         service: name,
         registered: &registered,
         desired: None,
+        anew: false,
         from: &service.running.deployment,
         takeover: false,
     };

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use aws_sdk_ecs::types::{ContainerOverride, LaunchType, Service, Task, TaskOverride};
+use jiff::Timestamp;
 
 use super::definitions::Registered;
 use super::follow::Patience;
@@ -25,6 +26,8 @@ pub struct OneOff<'a> {
     pub service: &'a Service,
     pub registered: &'a Registered,
     pub container: &'a str,
+    /// When the deployment was asked for: one of the same revision runs its tasks again.
+    pub asked: Timestamp,
     pub timeout: Duration,
 }
 
@@ -67,7 +70,7 @@ impl OneOff<'_> {
     /// The token makes sure that a call whose answer was lost and that is sent again starts one task.
     fn start(&self, ecs: &Ecs, number: usize, line: &str) -> Result<String, String> {
         let service = self.service;
-        let token = format!("{} {number} {line}", self.registered.arn);
+        let token = format!("{} {} {number} {line}", self.registered.arn, self.asked);
         let token = blake3::hash(token.as_bytes()).to_hex();
         let command = ["sh", "-c", line].map(str::to_owned);
         let container = ContainerOverride::builder()

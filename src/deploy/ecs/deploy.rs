@@ -75,7 +75,7 @@ impl Work<'_> {
                 }
                 Err(error) => {
                     let reason = format!("{}: {error}", part.plan.service);
-                    return Ok(self.undo(reason, &parts[..at], caller));
+                    return Ok(self.undo(reason, &parts[..at], at, caller));
                 }
                 Ok(ended) => ended,
             };
@@ -119,7 +119,14 @@ impl Work<'_> {
             if caller.is_cancelled() {
                 return Err(DeployError::interrupted());
             }
-            let same = |part: &&Part<'_>| part.plan.definition == plan.definition;
+            if plan.restart {
+                let arn = &plan.running.revision_arn;
+                let registered = self.ecs.definition(arn, caller)?;
+                parts.push(Part { plan, registered });
+                continue;
+            }
+            let same =
+                |part: &&Part<'_>| !part.plan.restart && part.plan.definition == plan.definition;
             let registered = match parts.iter().find(same) {
                 Some(part) => part.registered.clone(),
                 None => self.ecs.register(&plan.definition, caller)?,
@@ -147,6 +154,7 @@ impl Work<'_> {
             service: &service,
             registered: &first.registered,
             container: &first.plan.container,
+            asked: self.request.now,
             timeout: self.request.spec.timeout,
         };
         Ok(task.run(self.ecs, &plan.before, caller))
@@ -158,6 +166,7 @@ impl Work<'_> {
             service: &part.plan.service,
             registered: &part.registered,
             desired: part.plan.desired_count.map(|(_, count)| count),
+            anew: part.plan.restart,
             from: &part.plan.running.deployment,
             takeover: self.request.takeover,
         };
@@ -185,11 +194,17 @@ impl Work<'_> {
                 after: After::RolledBack,
             };
         }
-        self.undo(reason, touched, caller)
+        self.undo(reason, touched, touched.len() - 1, caller)
     }
 
-    /// Takes all of these back, the last one first.
-    fn undo(&self, reason: String, touched: &[Part<'_>], caller: &mut Caller<'_>) -> Ending {
+    /// Takes all of these back, the last one first. So many of them have completed.
+    fn undo(
+        &self,
+        reason: String,
+        touched: &[Part<'_>],
+        completed: usize,
+        caller: &mut Caller<'_>,
+    ) -> Ending {
         let ending = |after| Ending::Failed {
             reason: reason.clone(),
             after,
@@ -198,8 +213,16 @@ impl Work<'_> {
         if spec.on_failure == OnFailure::Stop {
             return ending(After::Left("`on-failure` is \"stop\"".into()));
         }
-        let mut after = After::RolledBack;
-        for part in touched.iter().rev() {
+        // A restart that completed runs what ran before; one that didn't has nowhere to go back to, nor have checks that
+        // fail after nothing but restarts.
+        let all = touched.iter().all(|part| part.plan.restart);
+        let restarted = touched.iter().enumerate().rev();
+        let mut restarted = restarted.filter(|(at, _)| all || *at >= completed);
+        let mut after = match restarted.find(|(_, part)| part.plan.restart) {
+            Some((_, part)) => After::Left(only_restarted(&spec.name, part)),
+            None => After::RolledBack,
+        };
+        for part in touched.iter().rev().filter(|part| !part.plan.restart) {
             let name = &part.plan.service;
             let Some(good) = &part.plan.good else {
                 after = After::Left(format!("{name} has never completed: nothing to go back to"));
@@ -228,23 +251,44 @@ impl Work<'_> {
         match smoke::run(&self.request.spec.smoke, caller) {
             Smoke::Passed => {}
             Smoke::Failed(reason) => {
-                return self.undo(format!("smoke: {reason}"), parts, caller);
+                return self.undo(format!("smoke: {reason}"), parts, parts.len(), caller);
             }
             Smoke::Interrupted => {
                 let goes_on = "the deployment has completed; its checks haven't".into();
                 return Ending::Interrupted { goes_on };
             }
         }
+        self.mark_as_good(parts, caller);
+        Ending::Done
+    }
+
+    /// A revision that was only restarted has its marks, and keeps them.
+    fn mark_as_good(&self, parts: &[Part<'_>], caller: &mut Caller<'_>) {
         let mut marks: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for part in parts {
+            let had = part.registered.definition.tags.get(tags::COMPLETED);
+            let had = had.into_iter().flat_map(|marks| marks.split(' '));
             let mark = self.ecs.mark(&part.plan.service);
-            marks.entry(&part.registered.arn).or_default().push(mark);
+            let has_it = had.clone().any(|one| one == mark);
+            let marks = marks
+                .entry(&part.registered.arn)
+                .or_insert_with(|| had.map(str::to_owned).collect());
+            if !has_it {
+                marks.push(mark);
+            }
         }
         for (arn, marks) in marks {
             self.ecs.tag(arn, tags::COMPLETED, &marks.join(" "), caller);
         }
-        Ending::Done
     }
+}
+
+/// A service that was started anew, and what that comes to when it doesn't do well.
+fn only_restarted(environment: &str, part: &Part<'_>) -> String {
+    format!(
+        "{} was only restarted, {} ran before as well; further back: forge rollback {environment}",
+        part.plan.service, part.registered.revision
+    )
 }
 
 /// What it comes to when only some of the services got theirs.

@@ -43,6 +43,7 @@ pub fn plan(ecs: &Ecs, request: &Request, caller: &mut Caller<'_>) -> Result<Pla
         before: spec.before.clone(),
         gates,
         needs_approval: spec.approval,
+        force: request.force,
         notes,
     })
 }
@@ -110,7 +111,8 @@ fn one(
     }
     let changes = diff(&current.definition, &definition);
     let desired = spec.desired_count.filter(|count| *count != view.desired);
-    let fresh = changes.is_empty() && desired.is_none() && view.is_stable();
+    let same = changes.is_empty() && desired.is_none() && view.is_stable();
+    let fresh = same && !request.force;
     let good = match primary.rollout {
         Rollout::Completed => Some(past::step(&running, &current)),
         _ => last_good(ecs, &view.name, &running, named, caller)?,
@@ -129,6 +131,8 @@ fn one(
         breaker: !fresh && update::with_breaker(service, spec.on_failure).is_some(),
         commits,
         fresh,
+        // What was deregistered can't be deployed again: it gets a new revision.
+        restart: same && request.force && current.active,
         running,
     })
 }

@@ -22,6 +22,8 @@ pub struct Rollout<'a> {
     pub service: &'a str,
     pub registered: &'a Registered,
     pub desired: Option<u32>,
+    /// It is what runs, and is started anew.
+    pub anew: bool,
     /// The deployment (`ecs-svc/…`) that the decision was made upon.
     pub from: &'a str,
     /// Goes ahead though another deployment is going on.
@@ -90,6 +92,7 @@ pub fn rollout(
         revision: &registered.arn,
         desired: rollout.desired,
         configuration: with_breaker(&service, spec.on_failure),
+        anew: rollout.anew,
         known: &known,
     };
     let deployment = match ecs.update(&change, caller) {

@@ -107,6 +107,7 @@ impl Failed<'_> {
             service: self.service,
             registered: target,
             desired: self.desired,
+            anew: false,
             from: &primary.id,
             takeover: true,
         };

@@ -23,6 +23,8 @@ pub struct Change<'a> {
     pub desired: Option<u32>,
     /// Where the circuit breaker gets switched on.
     pub configuration: Option<DeploymentConfiguration>,
+    /// A new deployment though nothing else changes.
+    pub anew: bool,
     /// Deployments from before: none of them is ours.
     pub known: &'a [String],
 }
@@ -97,6 +99,7 @@ impl Ecs {
             .task_definition(change.revision)
             .set_desired_count(desired.and_then(Result::ok))
             .set_deployment_configuration(change.configuration.clone())
+            .set_force_new_deployment(change.anew.then_some(true))
             .send();
         let answer = self.aws.call("ecs:UpdateService", call)?;
         let service = answer.service.as_ref().map(convert::service);

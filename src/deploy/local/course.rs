@@ -66,13 +66,14 @@ impl Course<'_> {
         for part in &parts {
             let service = part.name().to_owned();
             let revision = part.revision.clone();
-            caller.tell(match self.back {
-                true => Progress::RollingBack {
+            if self.back {
+                caller.tell(Progress::RollingBack {
                     service,
                     to: revision,
-                },
-                false => Progress::Registered { service, revision },
-            });
+                });
+            } else if part.new.revision.is_none() {
+                caller.tell(Progress::Registered { service, revision });
+            }
         }
         Ok(parts)
     }
@@ -140,7 +141,7 @@ impl Course<'_> {
         }
         // Names are given one after the other: an engine that fails between two leaves a part that has completed.
         let went_back = |part: &Part<'_>, back: &Back| match back {
-            Back::Runs(revision) => *revision != part.revision,
+            Back::Runs { deployment, .. } => *deployment != part.deployment(),
             _ => false,
         };
         let mut pairs = parts.iter().rev().zip(&now);

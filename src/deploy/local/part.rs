@@ -35,7 +35,7 @@ pub struct New {
     pub service: Service,
     pub container: String,
     pub definition: Definition,
-    /// An older one that comes back; `None`: it gets a new number.
+    /// An older one that comes back, or the running one that is started anew; `None`: it gets a new number.
     pub revision: Option<Revision>,
     pub image: ImageInfo,
     /// The deployment that the decision was made upon; empty: none.

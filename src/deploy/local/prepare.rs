@@ -51,6 +51,7 @@ pub fn plan(
         before: spec.before.clone(),
         gates,
         needs_approval: spec.approval,
+        force: request.force,
         notes: notes(local, request, caller)?,
     })
 }
@@ -77,12 +78,14 @@ fn one(
         (Some(old), Some(new)) => (caller.commits)(old, new),
         _ => Vec::new(),
     };
+    let same = runs_it(local, ledger, &definition)?;
     Ok(ServicePlan {
         service: service.name.clone(),
         running,
         good: ledger.live().map(Entry::step),
         diff: diff(&current, &definition),
-        fresh: is_fresh(local, ledger, &definition)?,
+        fresh: same && !request.force,
+        restart: same && request.force,
         container,
         definition,
         desired_count: None,
@@ -105,7 +108,7 @@ fn nothing_runs(service: &Service) -> Running {
 }
 
 /// What completed last says the same, runs alone, and is well.
-fn is_fresh(local: &Local, ledger: &Ledger, wanted: &Definition) -> Result<bool, DeployError> {
+fn runs_it(local: &Local, ledger: &Ledger, wanted: &Definition) -> Result<bool, DeployError> {
     let fields = |one: &Definition| sorted(&Value::Object(one.fields().clone()));
     let Some(live) = ledger.live().filter(|live| live.running) else {
         return Ok(false);
@@ -239,7 +242,7 @@ pub fn deploy(
             service: local.service(spec, &one.service),
             container: one.container.clone(),
             definition: one.definition.clone(),
-            revision: None,
+            revision: one.restart.then(|| one.running.revision.clone()),
             image,
             from: one.running.deployment.clone(),
         });

@@ -17,8 +17,11 @@ use crate::docker::EngineError;
 /// What a service runs after all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Back {
-    /// What completed before, and it was seen to.
-    Runs(Revision),
+    /// What completed before, and it was seen to; the deployment as people call it.
+    Runs {
+        revision: Revision,
+        deployment: String,
+    },
     /// It never completed.
     Nothing,
     /// What completed before was started again, and nobody waited to see it well.
@@ -31,7 +34,7 @@ impl Back {
     /// For people, after the name of the service.
     pub fn text(&self) -> String {
         match self {
-            Back::Runs(revision) => format!("runs {revision}"),
+            Back::Runs { revision, .. } => format!("runs {revision}"),
             Back::Nothing => "has never completed: nothing runs".into(),
             Back::Unseen(revision) => format!("was started again with {revision}"),
             Back::Left(why) => format!("couldn't go back: {why}"),
@@ -116,7 +119,7 @@ fn restore(
             .rename(&live.id, &service.base.name(Stage::Live))?;
     }
     if live.running {
-        return Ok(Back::Runs(live.revision.clone()));
+        return Ok(runs(live));
     }
     caller.tell(Progress::RollingBack {
         service: service.name.clone(),
@@ -138,12 +141,19 @@ fn restore(
                 service: service.name.clone(),
                 to: live.revision.clone(),
             });
-            Back::Runs(live.revision.clone())
+            runs(live)
         }
         Err(Sick::Interrupted) => Back::Unseen(live.revision.clone()),
         Err(Sick::Gone) => Back::Left(format!("the container of {} is gone", live.revision)),
         Err(Sick::Crashed(why) | Sick::Unhealthy(why) | Sick::Lost(why)) => Back::Left(why),
     })
+}
+
+fn runs(live: &Entry) -> Back {
+    Back::Runs {
+        revision: live.revision.clone(),
+        deployment: live.short(),
+    }
 }
 
 /// Two may do the same at once.

@@ -89,6 +89,10 @@ pub fn plan(deployment: &Deployment, plan: &DeployPlan, open: bool, style: Style
     for service in &plan.services {
         page.rows("service", service_rows(service, paint));
     }
+    if open && plan.force {
+        let anew = "what comes out as it was is started anew (--force)";
+        page.rows("", [anew.to_owned()]);
+    }
     page.rows(
         "before",
         plan.before.iter().map(|line| printable(line).into_owned()),
@@ -143,6 +147,10 @@ fn service_rows(service: &ServicePlan, paint: Paint) -> Vec<String> {
     }
     if service.breaker {
         rows.push("the circuit breaker is switched on".into());
+    }
+    if service.restart {
+        rows.push("started anew: new tasks of the same revision (--force)".into());
+        return rows;
     }
     rows.push(match &service.good {
         Some(good) => format!("goes back to {} if it fails", good.revision),

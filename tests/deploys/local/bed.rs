@@ -2,11 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use forge::deploy::error::DeployError;
 use forge::deploy::gates::Approval;
@@ -16,12 +15,10 @@ use forge::deploy::progress::Progress;
 use forge::deploy::provider::{LogLine, Provider, Wanted};
 use forge::deploy::request::{Caller, Found, Pace, Request};
 use forge::deploy::spec::{Check, Overlay, Spec};
-use forge::deploy::taskdef::Image;
-use forge::docker::{Credentials, Engine};
+use forge::docker::Engine;
 use forge::pipeline::model::OnFailure;
 
-/// What no test waits longer for.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::engine::{PATIENCE, docker, get, login, of_engine, of_registry, variable};
 
 pub struct Bed {
     /// Of this test alone; the environment is `dev`, the service `app`.
@@ -50,6 +47,7 @@ pub struct Plan<'a> {
     pub on_failure: OnFailure,
     pub approval: bool,
     pub takeover: bool,
+    pub force: bool,
     /// Told each line; what it does goes on meanwhile.
     pub at: &'a dyn Fn(&str),
     /// Ctrl-C at the first line that holds this.
@@ -73,6 +71,7 @@ impl Default for Plan<'_> {
             on_failure: OnFailure::Rollback,
             approval: false,
             takeover: false,
+            force: false,
             at: &|_| {},
             cancel_on: None,
         }
@@ -105,71 +104,6 @@ impl Run {
         assert_eq!(self.code, code, "{}", self.text);
         self
     }
-}
-
-pub fn docker(args: &[&str]) -> String {
-    let output = Command::new("docker").args(args).output().expect("docker");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "docker {args:?}: {said}");
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
-
-/// A port of 127.0.0.1 that nobody has.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    listener.local_addr().expect("an address").port()
-}
-
-/// What a web server answers; `None`: nobody does.
-pub fn get(port: u16) -> Option<String> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
-    let timeout = Some(Duration::from_secs(5));
-    stream.set_read_timeout(timeout).ok()?;
-    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (_, body) = answer.split_once("\r\n\r\n")?;
-    Some(body.trim().to_owned()).filter(|body| !body.is_empty())
-}
-
-/// Waits until something holds.
-#[track_caller]
-pub fn until(what: &str, holds: impl Fn() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < end, "never: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name}: run tests/setup.sh registry"))
-}
-
-/// Who may push to and pull from the registry of the test bed.
-fn login() -> Credentials {
-    Credentials {
-        user: "AWS".into(),
-        password: variable("FORGE_TEST_REGISTRY_PASSWORD"),
-    }
-}
-
-fn of_registry(pushed: &str) -> Image {
-    let (repository, digest) = pushed.split_once('@').expect("a digest");
-    Image {
-        repository: repository.into(),
-        digest: digest.into(),
-    }
-}
-
-/// What is deployed of a local image, and what its commit is called.
-fn of_engine(name: &str) -> (Image, &str) {
-    let (repository, commit) = name.split_once(':').expect("a tag");
-    let image = Image {
-        repository: repository.into(),
-        digest: docker(&["image", "inspect", "-f", "{{.Id}}", name]),
-    };
-    (image, commit)
 }
 
 impl Bed {
@@ -366,6 +300,7 @@ impl Bed {
                 now: "2026-01-09T12:00:00Z".parse().expect("a time"),
                 hotfix: None,
                 takeover: plan.takeover,
+                force: plan.force,
             };
             let made = local.plan(&request, caller)?;
             for service in &made.services {

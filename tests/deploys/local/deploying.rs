@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use forge::pipeline::model::OnFailure;
 
-use super::bed::{Bed, Plan, docker, done, free_port, get};
+use super::bed::{Bed, Plan, done};
+use super::engine::{docker, free_port, get};
 
 fn url(port: u16) -> Option<String> {
     Some(format!("http://localhost:{port}"))
@@ -66,6 +67,42 @@ fn the_old_one_goes_when_the_new_one_is_healthy() {
     assert_eq!(bed.containers(), ["+live", ".1"]);
     assert_eq!(bed.answer().as_deref(), Some("two"));
     assert_eq!(docker(&["inspect", "-f", "{{.Id}}", &bed.name(".1")]), old);
+}
+
+#[test]
+fn force_puts_a_new_container_in_the_place_of_the_same() {
+    let bed = Bed::new();
+    let one = bed.web("one");
+    bed.deployed(&one, None);
+    let old = bed.live_id();
+    let plan = Plan {
+        image: &one,
+        force: true,
+        ..Plan::default()
+    };
+    bed.deploy(&plan)
+        .ends(0)
+        .says("app: app:1 goes out as")
+        .never_says("registered")
+        .says(&done());
+    assert_ne!(bed.live_id(), old);
+    assert_eq!(bed.containers(), ["+live", ".1"]);
+    assert_eq!(docker(&["inspect", "-f", "{{.Id}}", &bed.name(".1")]), old);
+    // One that its checks don't like gives the place back.
+    let new = bed.live_id();
+    let bad = Plan {
+        smoke: &["false"],
+        ..plan
+    };
+    bed.deploy(&bad).ends(5).says("RolledBack");
+    assert_eq!(bed.live_id(), new);
+    assert_eq!(bed.answer().as_deref(), Some("one"));
+    bed.deploy(&Plan {
+        image: &one,
+        ..Plan::default()
+    })
+    .ends(0)
+    .says("Fresh");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::bed::{Bed, Plan, docker, free_port, get};
+use super::bed::{Bed, Plan};
+use super::engine::{docker, free_port, get};
 
 /// A line of each phase: the lock is taken, a task runs, a trial runs, the port goes over, the new one runs, its
 /// checks have passed.
@@ -57,7 +58,7 @@ impl Scene {
         let left = self.bed.containers();
         let fine = |name: &String| name == "+live" || name.ends_with(".cancelled");
         assert!(left.iter().all(fine), "{phase}: {left:?}");
-        super::bed::until(phase, || get(self.port).as_deref() == Some("one"));
+        super::engine::until(phase, || get(self.port).as_deref() == Some("one"));
         assert_eq!(self.bed.live_id(), self.old, "{phase}");
     }
 

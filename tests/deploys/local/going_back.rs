@@ -2,7 +2,8 @@
 
 use forge::deploy::provider::Wanted;
 
-use super::bed::{Bed, Plan, docker, free_port};
+use super::bed::{Bed, Plan};
+use super::engine::{docker, free_port};
 
 /// Revisions 1 to 3, which answer `one`, `two`, `three`; their images.
 fn three(bed: &Bed, url: Option<&str>) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! What runs, what ran, and what it wrote.
 
-use super::bed::{Bed, Plan, docker, until};
+use super::bed::{Bed, Plan};
+use super::engine::{docker, until};
 
 #[test]
 fn status_says_what_runs() {

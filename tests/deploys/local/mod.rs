@@ -3,5 +3,6 @@
 mod bed;
 mod deploying;
 mod ending;
+mod engine;
 mod going_back;
 mod looking;
