@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use aws_sdk_ecs::types::{
-    AwsVpcConfiguration, ContainerOverride, DesiredStatus, NetworkConfiguration, Task,
-    TaskOverride, TaskStopCode,
+    AwsVpcConfiguration, CapacityProviderStrategyItem, ContainerOverride, DesiredStatus,
+    LaunchType, NetworkConfiguration, Task, TaskOverride, TaskStopCode,
 };
 
 use crate::aws::Aws;
@@ -246,4 +246,27 @@ fn a_secret_that_is_missing_keeps_a_task_from_starting() {
     );
     aws.region(|region| region.kept.secrets.insert("app/key".into(), "{}".into()));
     assert_eq!(run().last_status(), Some("RUNNING"));
+}
+
+#[test]
+fn a_capacity_provider_takes_the_place_of_a_launch_type() {
+    let aws = Aws::start();
+    aws.speed(0.0);
+    let mut seed = Seed::new("production", "app", "busybox:1");
+    seed.provider = Some("FARGATE_SPOT".into());
+    aws.seed(&seed);
+    let request = ecs(&aws).list_tasks().cluster("production");
+    let arns = wait(request.send()).unwrap().task_arns.unwrap();
+    let shown = look(&aws, &arns[0]);
+    assert_eq!(shown.capacity_provider_name(), Some("FARGATE_SPOT"));
+    assert_eq!(shown.launch_type(), None);
+    let item = CapacityProviderStrategyItem::builder().capacity_provider("FARGATE_SPOT");
+    let both = ecs(&aws)
+        .run_task()
+        .cluster("production")
+        .task_definition("app:1")
+        .network_configuration(network())
+        .launch_type(LaunchType::Fargate)
+        .capacity_provider_strategy(item.build().unwrap());
+    assert_eq!(code(wait(both.send())), "InvalidParameterException");
 }

@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::aws::Aws;
 use crate::aws::ecs::behavior::Behavior;
+use crate::aws::seed::Seed;
 use crate::bed::{Bed, events};
 use crate::mould::{REPOSITORY, digest};
 use crate::pty::Terminal;
@@ -222,6 +223,51 @@ fn beyond_what_ecs_remembers_tags_tell() {
     bed.settle("app");
     bed.forge(&BACK).code(0);
     assert_eq!((&*bed.primary("app"), runs(&bed)), ("app:2", digest("one")));
+}
+
+#[test]
+fn what_completed_in_another_service_is_no_way_back() {
+    // Two environments, whose services run revisions of one family.
+    let bed = Bed::new("");
+    let other = Seed {
+        family: "app".into(),
+        ..Seed::new("staging", "web", &bed.image("zero"))
+    };
+    bed.aws.seed(&other);
+    let more = bed.ws.read("Pipeline.toml")
+        + "[environment.staging]\ncluster = \"staging\"\nservice = \"web\"\n\
+           [target.stage]\nkind = \"deploy\"\nneeds = [\"image\"]\nenvironment = \"staging\"\n";
+    bed.ws.write("Pipeline.toml", &more);
+    let go = |text: &str, target: &str, service: &str| {
+        bed.commit(text);
+        bed.forge(&[target]).code(0);
+        bed.settle(service);
+        bed.primary(service)
+    };
+    let first = go("one", "deploy", "app");
+    let theirs = go("two", "stage", "web");
+    let last = go("three", "deploy", "app");
+    for records in [true, false] {
+        if !records {
+            // 90 days later only tags tell.
+            bed.aws.ecs(|ecs| {
+                ecs.service("app").rollouts.clear();
+                ecs.service("app").past.clear();
+            });
+        }
+        bed.forge(&["rollback", "production", "-n"])
+            .code(0)
+            .says(&format!("goes back to {first}"))
+            .says_not(&theirs);
+        bed.forge(&["rollback", "production", "--to", &theirs, "--yes"])
+            .code(1)
+            .says(&format!("{theirs} never completed in app"));
+    }
+    assert_eq!(bed.primary("app"), last);
+    let mark = bed.tag(&theirs, "forge:completed");
+    assert_eq!(mark.as_deref(), Some("staging/web"));
+    bed.forge(&BACK).code(0);
+    assert_eq!((bed.primary("app"), runs(&bed)), (first, digest("one")));
 }
 
 #[test]

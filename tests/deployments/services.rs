@@ -3,6 +3,7 @@
 
 use serde_json::json;
 
+use crate::aws::Aws;
 use crate::aws::ecs::behavior::Behavior;
 use crate::aws::seed::Seed;
 use crate::bed::Bed;
@@ -305,4 +306,56 @@ fn staging_and_production_get_the_same_digest() {
         "nothing is built for it"
     );
     assert!(bed.ws.read("Pipeline.toml").contains(IMAGE));
+}
+
+/// Where the tasks of a group came from.
+fn providers(bed: &Bed, group: &str) -> Vec<serde_json::Value> {
+    bed.aws.ecs(|ecs| {
+        let tasks = ecs.tasks.iter().filter(|task| task.group == group);
+        tasks
+            .map(|task| task.shown["capacityProviderName"].clone())
+            .collect()
+    })
+}
+
+#[test]
+fn a_service_of_a_capacity_provider_keeps_it() {
+    let keys = "before = [\"./migrate\"]";
+    let bed = Bed::seeded(Aws::start(), &["app"], keys, |seed| {
+        seed.provider = Some("FARGATE_SPOT".into());
+    });
+    bed.aws
+        .ecs(|ecs| ecs.behave(|run| !run.command.is_empty(), Behavior::exits(0)));
+    let settings = |bed: &Bed| {
+        bed.aws.ecs(|ecs| {
+            let settings = &ecs.service("app").settings;
+            let get = |name: &str| settings.get(name).cloned();
+            (get("launchType"), get("capacityProviderStrategy"))
+        })
+    };
+    let before = settings(&bed);
+    assert!(before.0.is_none() && before.1.is_some());
+    bed.forge(&["deploy"]).code(0);
+    assert_eq!(
+        (&*bed.primary("app"), settings(&bed)),
+        ("app:2", before.clone())
+    );
+    bed.settle("app");
+    bed.forge(&["rollback", "production", "--yes"]).code(0);
+    assert_eq!((&*bed.primary("app"), settings(&bed)), ("app:1", before));
+    // Nothing else is said of where tasks run, and one-off tasks run there, too.
+    for call in bed.aws.calls_of("ecs:UpdateService") {
+        for key in [
+            "launchType",
+            "capacityProviderStrategy",
+            "forceNewDeployment",
+        ] {
+            assert!(call.input[key].is_null(), "{key}: {}", call.input);
+        }
+    }
+    let spot = |group: &str| {
+        let all = providers(&bed, group);
+        !all.is_empty() && all.iter().all(|one| one == "FARGATE_SPOT")
+    };
+    assert!(spot("service:app") && spot("family:app"));
 }

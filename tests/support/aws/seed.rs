@@ -20,6 +20,8 @@ pub struct Seed {
     pub breaker: bool,
     /// Whether its container has a health check.
     pub health_check: bool,
+    /// The capacity provider that its tasks come from, instead of a launch type.
+    pub provider: Option<String>,
 }
 
 impl Seed {
@@ -33,6 +35,7 @@ impl Seed {
             desired: 2,
             breaker: true,
             health_check: false,
+            provider: None,
         }
     }
 
@@ -62,16 +65,24 @@ impl Seed {
     }
 
     fn creation(&self) -> Value {
-        json!({
+        let mut creation = json!({
             "cluster": self.cluster, "serviceName": self.service, "taskDefinition": self.family,
-            "desiredCount": self.desired, "launchType": "FARGATE", "platformVersion": "LATEST",
+            "desiredCount": self.desired, "platformVersion": "LATEST",
             "networkConfiguration": {"awsvpcConfiguration": {
                 "subnets": ["subnet-1", "subnet-2"], "securityGroups": ["sg-1"], "assignPublicIp": "DISABLED",
             }},
             "deploymentConfiguration": {"deploymentCircuitBreaker": {
                 "enable": self.breaker, "rollback": self.breaker,
             }},
-        })
+        });
+        match &self.provider {
+            None => creation["launchType"] = "FARGATE".into(),
+            Some(name) => {
+                let one = json!({"capacityProvider": name, "weight": 1, "base": 0});
+                creation["capacityProviderStrategy"] = json!([one]);
+            }
+        }
+        creation
     }
 }
 

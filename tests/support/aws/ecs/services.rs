@@ -136,6 +136,22 @@ fn check_network(definition: &Definition, settings: &Map<String, Value>) -> Resu
     }
 }
 
+/// One says where tasks run, or the other.
+pub fn check_capacity(input: &Input) -> Result<(), Failure> {
+    let strategy = input.list("capacityProviderStrategy")?;
+    match !strategy.is_empty() && input.value("launchType").is_some() {
+        true => Err(Failure::invalid(
+            "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again.",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// The provider that a strategy names first, as tasks show it.
+pub fn provider(strategy: Option<&Value>) -> Option<&Value> {
+    strategy?.get(0)?.get("capacityProvider")
+}
+
 fn check_configuration(settings: &Map<String, Value>) -> Result<(), Failure> {
     let Some(configuration) = settings.get("deploymentConfiguration") else {
         return Ok(());
@@ -190,6 +206,7 @@ fn create(ecs: &mut Ecs, input: &Value, around: &Around) -> Done {
         return Err(Failure::invalid("Creation of service was not idempotent."));
     }
     let definition = ecs.runnable(input.needed("taskDefinition")?)?.clone();
+    check_capacity(&input)?;
     let (mut kept, said) = (defaults(), settings(&input));
     check_network(&definition, &said)?;
     check_configuration(&said)?;

@@ -45,9 +45,16 @@ impl Ecs {
         let Some(definition) = self.definition(&deployment.definition).cloned() else {
             return String::new();
         };
-        let kept = ["launchType", "platformVersion", "capacityProviderName"];
+        let kept = ["launchType", "platformVersion"];
         let settings = deployment.settings.iter();
-        let shown = settings.filter(|(name, _)| kept.contains(&&***name));
+        let settings = settings.filter(|(name, _)| kept.contains(&&***name));
+        let mut shown: Map<String, Value> = settings
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let strategy = deployment.settings.get("capacityProviderStrategy");
+        if let Some(name) = services::provider(strategy) {
+            shown.insert("capacityProviderName".into(), name.clone());
+        }
         let order = Order {
             definition: &definition,
             cluster: service.cluster.clone(),
@@ -55,9 +62,7 @@ impl Ecs {
             started_by: Some(deployment.id.clone()),
             images: deployment.images.clone(),
             command: Vec::new(),
-            shown: shown
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect(),
+            shown,
         };
         let task = self.task(order, around.now);
         let id = task.id.clone();
@@ -200,6 +205,7 @@ fn run(ecs: &mut Ecs, input: &Value, around: &Around) -> Done {
             "startedBy must be at most 128 characters long.",
         ));
     }
+    services::check_capacity(&said)?;
     let command = overridden(&said, &definition)?;
     let mut started = Vec::new();
     for _ in 0..count {
@@ -235,7 +241,11 @@ fn run_settings(said: &Input) -> Map<String, Value> {
     let settings = kept
         .iter()
         .filter_map(|name| Some(((*name).to_owned(), said.value(name)?.clone())));
-    settings.collect()
+    let mut settings: Map<String, Value> = settings.collect();
+    if let Some(name) = services::provider(said.value("capacityProviderStrategy")) {
+        settings.insert("capacityProviderName".into(), name.clone());
+    }
+    settings
 }
 
 /// The command that a call gives the first container that it gives one.
