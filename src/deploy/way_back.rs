@@ -59,6 +59,7 @@ impl Asked {
         &self,
         chosen: Choice,
         service: &str,
+        environment: &str,
     ) -> Result<(Step, Vec<String>), DeployError> {
         let asked = match self {
             Asked::To(revision) => revision.to_string(),
@@ -69,7 +70,7 @@ impl Asked {
             Choice::Nothing { skipped } => Err(nothing(service, &told(skipped))),
             Choice::NotDeployed => Err(DeployError::wrong(
                 format!("{asked} never completed in {service}"),
-                "see what did: forge history",
+                format!("see what did: forge history {environment}"),
             )),
             Choice::Running => Err(DeployError::wrong(
                 format!("{service} runs {asked} already"),
@@ -77,7 +78,7 @@ impl Asked {
             )),
             Choice::Unfit(unfit) => Err(DeployError::wrong(
                 format!("{asked} {}", unfit.why()),
-                "see what else there is: forge history",
+                format!("see what else there is: forge history {environment}"),
             )),
         }
     }

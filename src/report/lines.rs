@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::engine::event::{Counts, Event, Finished, Image, Outcome};
 
-use super::style::{Paint, Style, count, duration, printable};
+use super::style::{Paint, Style, count, duration, printable, wrapped};
 
 /// The symbol that goes with an outcome, in its colour.
 fn symbol(outcome: Outcome, paint: Paint) -> String {
@@ -63,7 +63,7 @@ pub fn image(image: &Image) -> String {
 }
 
 /// Above the output of a target that failed: `✗ test failed: exit code 1 · Pipeline.toml:12`, and its commands.
-pub fn failure(finished: &Finished, commands: &[String], paint: Paint) -> String {
+pub fn failure(finished: &Finished, commands: &[String], style: Style) -> String {
     let mut title = format!("✗ {} failed", printable(&finished.target));
     if !finished.reason.is_empty() {
         title += &format!(": {}", printable(&finished.reason));
@@ -83,7 +83,9 @@ pub fn failure(finished: &Finished, commands: &[String], paint: Paint) -> String
     if !file.is_empty() {
         title += &format!(" · {}:{line}", printable(file));
     }
-    format!("{}\n{}", paint.bad(&title), self::commands(commands))
+    let rows = wrapped(&title, style.columns());
+    let rows: Vec<String> = rows.iter().map(|row| style.paint.bad(row)).collect();
+    format!("{}\n{}", rows.join("\n"), self::commands(commands))
 }
 
 /// `  $ ruff check .`, a script's further lines below it.

@@ -65,6 +65,14 @@ impl Style {
         Some(usize::from(size().1).max(20))
     }
 
+    /// The same without a width.
+    pub fn uncut(&self) -> Style {
+        Style {
+            size: None,
+            ..*self
+        }
+    }
+
     /// `head · tail`, the tail cut at the edge of a terminal and the head never.
     pub fn line(&self, head: &str, tail: &str) -> String {
         if tail.is_empty() {
@@ -118,6 +126,33 @@ fn is_trick(c: char) -> bool {
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// A line cut at blanks into lines that fit, those after the first a little to the right. A word that doesn't fit stays
+/// whole; without a width so does everything.
+pub fn wrapped(line: &str, room: Option<usize>) -> Vec<String> {
+    let wide = console::measure_text_width;
+    let Some(room) = room.filter(|room| wide(line) > *room) else {
+        return vec![line.to_owned()];
+    };
+    let rest = line.trim_start_matches(' ');
+    let indent = " ".repeat(line.len() - rest.len());
+    let mut lines = Vec::new();
+    let mut open = indent.clone();
+    let mut empty = true;
+    for word in rest.split(' ') {
+        if !empty && wide(&open) + 1 + wide(word) > room {
+            lines.push(std::mem::replace(&mut open, format!("{indent}  ")));
+            empty = true;
+        }
+        if !empty {
+            open.push(' ');
+        }
+        open += word;
+        empty = false;
+    }
+    lines.push(open);
+    lines
+}
+
 /// At most `columns` wide; what is cut off the end becomes `…`.
 pub fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     console::truncate_str(text, columns, "…")
@@ -139,6 +174,22 @@ pub fn cut_start(text: &str, columns: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_cut_at_blanks_where_there_is_a_width() {
+        let line = "  a line that is long and_a_word_that_never_fits end";
+        assert_eq!(wrapped(line, None), [line]);
+        assert_eq!(wrapped(line, Some(80)), [line]);
+        assert_eq!(
+            wrapped(line, Some(14)),
+            [
+                "  a line that",
+                "    is long",
+                "    and_a_word_that_never_fits",
+                "    end"
+            ]
+        );
+    }
 
     #[test]
     fn tricks_become_visible() {

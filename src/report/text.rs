@@ -8,13 +8,15 @@ use std::time::Instant;
 
 use crate::engine::event::{Event, Finished, Listener, Outcome};
 
-use super::deploy::text as deploy;
 use super::github::{self, Guard};
 use super::lines::{self, Closing};
 use super::live::Live;
 use super::sink::Sink;
 use super::style::{Style, duration, printable};
 use super::{Options, Output};
+use deployments::Steps;
+
+mod deployments;
 
 /// So many lines for skipped targets are worth reading; hundreds would push what matters off the screen.
 const SKIPPED_SHOWN: usize = 10;
@@ -40,6 +42,8 @@ pub struct Text {
     began: bool,
     /// Targets whose image was built.
     built: Vec<String>,
+    /// Of the deployments that go on.
+    steps: Steps,
     /// `--dry-run`: how many targets for each action.
     planned: Option<Vec<(&'static str, usize)>>,
 }
@@ -64,6 +68,7 @@ impl Text {
             interrupted: false,
             began: false,
             built: Vec::new(),
+            steps: Steps::default(),
             planned: None,
         }
     }
@@ -149,6 +154,9 @@ impl Text {
             if finished.outcome == Outcome::Failed {
                 self.failures.push(finished.clone());
             }
+            return;
+        }
+        if self.left_deployment(finished) {
             return;
         }
         if self.has_line(finished.outcome) {
@@ -284,12 +292,13 @@ impl Text {
             .map(|c| c.to_vec())
             .unwrap_or_default();
         let mut body = self
-            .harmless(&lines::failure(finished, &commands, self.style.paint))
+            .harmless(&lines::failure(finished, &commands, self.style))
             .into_bytes();
-        if finished.log.is_empty() && finished.attempts > 0 {
+        let unsaid = self.unsaid(finished);
+        if finished.log.is_empty() && finished.attempts > 0 && unsaid.is_none() {
             body.extend_from_slice(b"  (it printed nothing)\n");
         }
-        body.extend(block(&finished.log));
+        body.extend(block(unsaid.as_deref().unwrap_or(&finished.log)));
         for (service, log) in &finished.service_logs {
             let title = format!("last lines of service {}:", printable(service));
             body.extend_from_slice(format!("{}\n", self.style.paint.bold(&title)).as_bytes());
@@ -333,47 +342,6 @@ impl Text {
         };
         let gap = if failures.is_empty() { "" } else { "\n" };
         self.write(format!("{gap}{line}\n").as_bytes());
-    }
-
-    fn deployment(&mut self, event: &Event) {
-        let style = self.style;
-        match event {
-            Event::DeployPlanned {
-                deployment,
-                plan,
-                open,
-            } => {
-                let action = if plan.is_fresh() { "fresh" } else { "deploy" };
-                self.count_planned(action);
-                let page = deploy::plan(deployment, plan, *open, style);
-                self.say(page.trim_end());
-            }
-            Event::RollbackPlanned { plan, now, .. } => {
-                let page = deploy::back(plan, *now, style);
-                self.say(page.trim_end());
-            }
-            Event::DeployProgress {
-                deployment,
-                progress,
-            } => {
-                let shown = self.live.is_some() && deployment.target.is_some();
-                if let (Some(counts), true) = (deploy::counts(progress), shown) {
-                    return self.row(deployment.name(), &counts);
-                }
-                let lines = deploy::progress(deployment, progress, style);
-                self.say(lines.trim_end());
-            }
-            Event::DeployFinished {
-                deployment,
-                outcome,
-                duration,
-                ..
-            } if deployment.target.is_none() => {
-                let line = deploy::rolled_back(deployment, outcome, *duration, style.paint);
-                self.write(line.as_bytes());
-            }
-            _ => {}
-        }
     }
 
     fn count_planned(&mut self, action: &'static str) {

@@ -259,7 +259,6 @@ fn a_capacity_provider_takes_the_place_of_a_launch_type() {
     let arns = wait(request.send()).unwrap().task_arns.unwrap();
     let shown = look(&aws, &arns[0]);
     assert_eq!(shown.capacity_provider_name(), Some("FARGATE_SPOT"));
-    assert_eq!(shown.launch_type(), None);
     let item = CapacityProviderStrategyItem::builder().capacity_provider("FARGATE_SPOT");
     let both = ecs(&aws)
         .run_task()

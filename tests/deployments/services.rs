@@ -147,7 +147,7 @@ fn a_one_off_task_that_fails_leaves_the_service_alone() {
         .says("`./migrate`: task ")
         .says("app exited with 2")
         .says("| duplicate column")
-        .says("nothing was changed there")
+        .says("no service was touched")
         .says_not("✓ deploy");
     assert_eq!(commands(&bed).len(), 1);
     assert_eq!((&*bed.primary("app"), bed.updates()), ("app:1", 0));

@@ -60,7 +60,7 @@ fn one(
     let running = past::running(ecs, &service, primary, &current, named, caller);
     let step = past::step(&running, &current);
     let mut known = Known::default();
-    let (step, skipped) = choose(ecs, name, &step, wanted, named, &mut known, caller)?;
+    let (step, skipped) = choose(ecs, spec, name, &step, wanted, &mut known, caller)?;
     let target = known.get(ecs, &step.revision.to_string(), caller);
     let target = target.ok_or_else(|| nothing(name, &skipped))?;
     let image = past::image_of(target, named, step.digest.as_deref());
@@ -90,13 +90,14 @@ fn one(
 /// From what ECS remembers, and where that isn't enough, from the tags of older revisions.
 fn choose(
     ecs: &Ecs,
+    spec: &Spec,
     name: &str,
     running: &Step,
     wanted: &Wanted,
-    container: Option<&str>,
     known: &mut Known,
     caller: &Caller<'_>,
 ) -> Result<(Step, Vec<String>), DeployError> {
+    let container = spec.container.as_deref();
     let asked = Asked::read(wanted, &running.revision.family)?;
     let remembered = ecs.completed(name, container, known, caller)?;
     let decide = |completed: &[Step], known: &mut Known| {
@@ -111,7 +112,7 @@ fn choose(
     if caller.is_cancelled() {
         return Err(DeployError::interrupted());
     }
-    asked.settle(chosen, name)
+    asked.settle(chosen, name, &spec.name)
 }
 
 /// See [`crate::deploy::provider::Provider::rollback`].
@@ -158,7 +159,7 @@ fn back(
     caller: &mut Caller<'_>,
 ) -> Result<Ended, DeployError> {
     let name = &service.service;
-    let registered = pinned_copy(ecs, spec, &service.step, caller)?;
+    let registered = pinned_copy(ecs, spec, name, &service.step, caller)?;
     caller.tell(Progress::RollingBack {
         service: name.clone(),
         to: registered.revision.clone(),

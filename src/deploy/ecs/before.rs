@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::definitions::Registered;
 use super::follow::Patience;
 use super::{Ecs, convert};
-use crate::deploy::progress::{Progress, crashed};
+use crate::deploy::progress::{Progress, cause, crashed};
 use crate::deploy::request::Caller;
 
 /// How a task ended.
@@ -46,7 +46,7 @@ impl OneOff<'_> {
     }
 
     fn one(&self, ecs: &Ecs, number: usize, line: &str, caller: &mut Caller<'_>) -> Before {
-        let failed = |why: String| Before::Failed(format!("`{line}`: {why}"));
+        let failed = |why: String| Before::Failed(format!("before: `{line}`: {why}"));
         let arn = match self.start(ecs, number, line) {
             Ok(arn) => arn,
             Err(why) => return failed(why),
@@ -149,7 +149,10 @@ impl OneOff<'_> {
             return Ok(());
         }
         let stopped = convert::stopped(task);
-        let why = crashed(&stopped);
+        let why = match cause(&stopped) {
+            why if why.is_empty() => crashed(&stopped),
+            why => why,
+        };
         let definition = &self.registered.definition;
         let log = ecs.tail(definition, self.container, &stopped.id, caller);
         caller.tell(Progress::Crashed {

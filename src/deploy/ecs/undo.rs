@@ -84,7 +84,7 @@ impl Failed<'_> {
             let message = format!("{} is there now, it isn't ours", primary.id);
             return Err(DeployError::wrong(message, ""));
         }
-        let target = pinned_copy(ecs, self.spec, self.good, caller)?;
+        let target = pinned_copy(ecs, self.spec, self.service, self.good, caller)?;
         self.tell(&target, caller);
         let ended = self.update(ecs, &target, primary, caller)?;
         Ok((target, ended))
@@ -127,6 +127,7 @@ impl Failed<'_> {
 pub fn pinned_copy(
     ecs: &Ecs,
     spec: &Spec,
+    service: &str,
     step: &Step,
     caller: &mut Caller<'_>,
 ) -> Result<Registered, DeployError> {
@@ -152,5 +153,9 @@ pub fn pinned_copy(
     let origin = step.copy_of.as_ref().unwrap_or(&step.revision);
     definition.tags.set(tags::COPY_OF, &origin.to_string());
     let copy = ecs.register(&definition, caller)?;
+    caller.tell(Progress::Event {
+        service: service.to_owned(),
+        message: format!("{} is {origin} with its image pinned", copy.revision),
+    });
     Ok(copy)
 }

@@ -56,7 +56,7 @@ fn one(
     let mut fit = |step: &Step| fit(local, &ledger, step);
     let asked = Asked::read(wanted, name)?;
     let chosen = asked.decide(&completed, &primary.step(), &mut fit);
-    let (step, skipped) = asked.settle(chosen, name)?;
+    let (step, skipped) = asked.settle(chosen, name, &spec.name)?;
     let target = of(&ledger, &step).ok_or_else(|| nothing(name, &skipped))?;
     let mut to = target.seen();
     to.deployment.clear();

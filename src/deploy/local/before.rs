@@ -89,5 +89,5 @@ fn judge(
 }
 
 fn failed(line: &str, why: impl AsRef<str>) -> Stop {
-    Stop::Failed(Why::Task, format!("`{line}`: {}", why.as_ref()))
+    Stop::Failed(Why::Task, format!("before: `{line}`: {}", why.as_ref()))
 }

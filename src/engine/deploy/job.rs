@@ -133,6 +133,8 @@ impl Job<'_> {
         finished.log = told;
         if ending == Outcome::Failed {
             finished.exit_with = outcome.result.exit_code();
+            let help = what_now(&outcome.result, &planned.plan.environment);
+            finished.log = [&*finished.log, help.as_bytes()].concat().into();
         }
         Ok(finished)
     }
@@ -241,7 +243,7 @@ pub fn sentence(ended: &Ended) -> (Outcome, String) {
         Ending::Done => (Outcome::Ran, runs),
         Ending::Failed { reason, after } => {
             let left = match after {
-                After::Untouched => "nothing was changed there".to_owned(),
+                After::Untouched => "no service was touched".to_owned(),
                 After::RolledBack => format!("rolled back: {runs}"),
                 After::Left(why) if runs.is_empty() => format!("not rolled back: {why}"),
                 After::Left(why) => format!("not rolled back: {why}; now {runs}"),
@@ -249,6 +251,24 @@ pub fn sentence(ended: &Ended) -> (Outcome, String) {
             (Outcome::Failed, format!("{reason}; {left}"))
         }
         Ending::Interrupted { goes_on } => (Outcome::Cancelled, goes_on.clone()),
+    }
+}
+
+/// What to do after a failure, as a line of its log.
+fn what_now(result: &Ending, environment: &str) -> String {
+    match result {
+        Ending::Failed {
+            after: After::RolledBack,
+            ..
+        } => "help: what ran before runs again: there is time to mend it and to deploy again\n"
+            .into(),
+        Ending::Failed {
+            after: After::Left(_),
+            ..
+        } => format!(
+            "help: look at it: forge status {environment}, forge logs {environment}; to what was good: forge rollback {environment} (while it still goes on: forge cancel {environment})\n"
+        ),
+        _ => String::new(),
     }
 }
 

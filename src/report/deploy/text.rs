@@ -8,7 +8,7 @@ use crate::engine::event::{
     After, BackPlan, Change, DeployOutcome, DeployPlan, DeployProgress, Deployment, Ending, Note,
     Running, ServicePlan,
 };
-use crate::report::style::{Paint, Style, count, printable};
+use crate::report::style::{Paint, Style, count, printable, wrapped};
 use crate::units;
 
 /// Hexadecimal digits that tell digests apart for people.
@@ -44,33 +44,6 @@ impl Page {
             self.text += &format!("  {:<9} {line}\n", std::mem::take(&mut word));
         }
     }
-}
-
-/// A line cut at blanks into lines that fit, those after the first a little to the right. A word that doesn't fit stays
-/// whole; without a width so does everything.
-fn wrapped(line: &str, room: Option<usize>) -> Vec<String> {
-    let wide = console::measure_text_width;
-    let Some(room) = room.filter(|room| wide(line) > *room) else {
-        return vec![line.to_owned()];
-    };
-    let rest = line.trim_start_matches(' ');
-    let indent = " ".repeat(line.len() - rest.len());
-    let mut lines = Vec::new();
-    let mut open = indent.clone();
-    let mut empty = true;
-    for word in rest.split(' ') {
-        if !empty && wide(&open) + 1 + wide(word) > room {
-            lines.push(std::mem::replace(&mut open, format!("{indent}  ")));
-            empty = true;
-        }
-        if !empty {
-            open.push(' ');
-        }
-        open += word;
-        empty = false;
-    }
-    lines.push(open);
-    lines
 }
 
 /// What a deployment would do. `open`: its image isn't built, so it has no id yet.
@@ -323,7 +296,13 @@ pub fn rolled_back(
     match &outcome.result {
         Ending::Fresh | Ending::Done => {
             let text = paint.bold(&format!("{name} was rolled back in {took}"));
-            format!("{} {text} · {runs}\n", paint.good("✓"))
+            let next = match &deployment.previous {
+                Some(left) => format!(
+                    "  the next deployment brings {left} back, unless its commit is reverted\n"
+                ),
+                None => String::new(),
+            };
+            format!("{} {text} · {runs}\n{next}", paint.good("✓"))
         }
         Ending::Failed { reason, after } => {
             let left = match after {
@@ -335,7 +314,12 @@ pub fn rolled_back(
                 "{name} was not rolled back: {}",
                 printable(reason)
             ));
-            format!("✗ {text}\n  {}\n  now: {runs}\n", printable(&left))
+            let help =
+                format!("look at it: forge status {name}; further back: forge rollback {name}");
+            format!(
+                "✗ {text}\n  {}\n  now: {runs}\n  help: {help}\n",
+                printable(&left)
+            )
         }
         Ending::Interrupted { goes_on } => {
             format!(
@@ -346,12 +330,25 @@ pub fn rolled_back(
     }
 }
 
-/// What it does now, for a row of the live region; none where a line says it.
-pub fn counts(progress: &DeployProgress) -> Option<String> {
-    match progress {
-        DeployProgress::Rollout { .. } => Some(progress.to_string()),
-        _ => None,
-    }
+/// What it does now, for a row of the live region; `None`: as before.
+pub fn doing(progress: &DeployProgress) -> Option<String> {
+    use DeployProgress as P;
+    Some(match progress {
+        P::BeforeStarted { command, .. } => format!("before: {command}"),
+        P::BeforeDone { .. } => "goes on".into(),
+        P::Updating { revision, .. } => format!("{revision} goes out"),
+        P::Rollout { .. } => progress.to_string(),
+        P::BreakerRollback { .. } => "ECS goes back".into(),
+        P::Completed { .. } => "is checked".into(),
+        P::RollingBack { to, .. } => format!("goes back to {to}"),
+        _ => return None,
+    })
+}
+
+/// Whether it is why a deployment fails, or a part of it.
+pub fn is_woe(progress: &DeployProgress) -> bool {
+    use DeployProgress as P;
+    matches!(progress, P::Crashed { .. } | P::SmokeFailed { .. })
 }
 
 fn short_commit(commit: &str) -> String {
@@ -395,22 +392,6 @@ fn short_tasks(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_are_cut_at_blanks_where_there_is_a_width() {
-        let line = "  a line that is long and_a_word_that_never_fits end";
-        assert_eq!(wrapped(line, None), [line]);
-        assert_eq!(wrapped(line, Some(80)), [line]);
-        assert_eq!(
-            wrapped(line, Some(14)),
-            [
-                "  a line that",
-                "    is long",
-                "    and_a_word_that_never_fits",
-                "    end"
-            ]
-        );
-    }
 
     #[test]
     fn ids_of_tasks_are_cut_and_nothing_else() {

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use aws::Aws;
-use aws::ecs::behavior::Behavior;
+use aws::ecs::behavior::{Behavior, Run};
 use aws::seed::Seed;
 
 const USAGE: &str = "\
@@ -18,13 +18,15 @@ usage: aws-simulator [OPTION VALUE]...
   --port PORT                     where it listens on 127.0.0.1; otherwise where there is room
   --speed NUMBER                  simulated seconds in a real one (1)
   --repository NAME               a repository of ECR that is there already
-  --service CLUSTER/NAME=IMAGE    a service of two tasks that has been running for an hour";
+  --service CLUSTER/NAME=IMAGE    a service of two tasks that has been running for an hour
+  --crash FAMILY:REVISION         its tasks write a few lines and exit with 1";
 
 struct Options {
     port: u16,
     speed: f64,
     repositories: Vec<String>,
     services: Vec<Seed>,
+    crashes: Vec<String>,
 }
 
 fn options(args: &[String]) -> Option<Options> {
@@ -33,6 +35,7 @@ fn options(args: &[String]) -> Option<Options> {
         speed: 1.0,
         repositories: Vec::new(),
         services: Vec::new(),
+        crashes: Vec::new(),
     };
     for pair in args.chunks(2) {
         let value = pair.get(1)?;
@@ -41,6 +44,7 @@ fn options(args: &[String]) -> Option<Options> {
             "--speed" => options.speed = value.parse().ok()?,
             "--repository" => options.repositories.push(value.clone()),
             "--service" => options.services.push(seed(value)?),
+            "--crash" => options.crashes.push(value.clone()),
             _ => return None,
         }
     }
@@ -70,6 +74,17 @@ fn main() -> ExitCode {
     // A migration that nobody said anything about is soon done.
     let done = Behavior::exits(0).says(&["nothing to do"]);
     aws.ecs(|ecs| ecs.behave(|run| !run.command.is_empty(), done));
+    for revision in options.crashes {
+        let lines = [
+            "Traceback (most recent call last):",
+            "KeyError: 'DATABASE_URL'",
+        ];
+        let crash = Behavior::exits(1).says(&lines);
+        aws.ecs(|ecs| {
+            let service = move |run: &Run| run.command.is_empty() && run.revision == revision;
+            ecs.behave(service, crash);
+        });
+    }
     for (name, value) in aws.env() {
         println!("export {name}={value}");
     }
