@@ -81,7 +81,8 @@ pub fn deployment(context: &Context, name: &str, out: &mut dyn Write) -> Result<
     };
     let text = match lines.is_empty() {
         true => format!("no deployment is going on in {name}"),
-        false => lines.join("\n"),
+        false if context.options.dry_run => lines.join("\n"),
+        false => format!("{}\nsee how it goes: forge status {name}", lines.join("\n")),
     };
     writeln!(out, "{text}").map_err(|error| say(&error.to_string()))?;
     Ok(0)

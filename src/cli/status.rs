@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::deploy::provider::Status;
-use crate::report::style::{count, printable};
+use crate::report::style::printable;
 use crate::units;
 
 use super::context::{Context, Ended, Place};
@@ -88,10 +88,10 @@ fn row(environment: &str, one: &Status, now: Timestamp) -> Vec<String> {
     }
     let mut state = one.state.to_owned();
     if !one.others.is_empty() {
-        let n = count(one.others.len(), "older deployment", "older deployments");
+        let n = one.others.len();
         state += &match one.state {
-            "in progress" => format!(", {n} beside it"),
-            _ => format!(", {n} draining"),
+            "in progress" => format!(" ({n} older)"),
+            _ => format!(" ({n} draining)"),
         };
     }
     vec![

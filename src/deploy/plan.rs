@@ -26,6 +26,8 @@ pub struct Plan {
     pub needs_approval: bool,
     /// What runs already is started anew.
     pub force: bool,
+    /// Forge doesn't go back when it fails.
+    pub stops: bool,
     /// What could be seen beforehand, and what couldn't.
     pub notes: Vec<Note>,
 }
@@ -208,6 +210,7 @@ mod tests {
             gates: vec![Gate::open(Name::Branch, "main")],
             needs_approval: true,
             force: false,
+            stops: false,
             notes: Vec::new(),
         }
     }

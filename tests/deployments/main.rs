@@ -20,6 +20,7 @@ mod notices;
 mod restarts;
 mod rollbacks;
 mod rollouts;
+mod screens;
 mod secrets;
 mod services;
 mod signals;

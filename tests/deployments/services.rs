@@ -144,8 +144,7 @@ fn a_one_off_task_that_fails_leaves_the_service_alone() {
     });
     bed.forge(&["deploy"])
         .code(1)
-        .says("`./migrate`: task ")
-        .says("app exited with 2")
+        .says("before: `./migrate`: app exited with 2")
         .says("| duplicate column")
         .says("no service was touched")
         .says_not("✓ deploy");

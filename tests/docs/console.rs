@@ -195,7 +195,7 @@ fn plain(text: &str) -> String {
         }
         // Said only where it is worth saying.
         let words = words.join(" ").replace(" · saved #", "");
-        let words = words.replace(", 1 older deployment draining", "");
+        let words = words.replace(" (1 draining)", "");
         let words = match words.split_once("· plan ") {
             Some((before, after)) if is_plan(after) => format!("{before}· plan #"),
             _ => words,

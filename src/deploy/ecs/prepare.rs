@@ -14,6 +14,7 @@ use crate::deploy::request::{Caller, Found, Request};
 use crate::deploy::seen::{Rollout, ServiceView};
 use crate::deploy::tags;
 use crate::deploy::taskdef::Definition;
+use crate::pipeline::model::OnFailure;
 
 /// See [`crate::deploy::provider::Provider::plan`].
 pub fn plan(ecs: &Ecs, request: &Request, caller: &mut Caller<'_>) -> Result<Plan, DeployError> {
@@ -44,6 +45,7 @@ pub fn plan(ecs: &Ecs, request: &Request, caller: &mut Caller<'_>) -> Result<Pla
         gates,
         needs_approval: spec.approval,
         force: request.force,
+        stops: spec.on_failure == OnFailure::Stop,
         notes,
     })
 }

@@ -124,7 +124,7 @@ pub fn cancel(ecs: &Ecs, spec: &Spec, caller: &mut Caller<'_>) -> Result<Vec<Str
             ));
         }
         for one in listed.iter().filter(|one| one.status.is_going_on()) {
-            let id = convert::last_part(&one.revision_arn);
+            let id = format!("ecs-svc/{}", convert::last_part(&one.revision_arn));
             if !matches!(one.status, seen::Status::Pending | seen::Status::InProgress) {
                 ended.push(format!("{name}: {id} is {} already", one.status.name()));
                 continue;

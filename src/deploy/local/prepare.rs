@@ -20,6 +20,7 @@ use crate::deploy::request::{Caller, Found, Request};
 use crate::deploy::seen::Revision;
 use crate::deploy::taskdef::{Definition, Image};
 use crate::docker::{EngineError, ImageInfo, Pull};
+use crate::pipeline::model::OnFailure;
 
 /// See [`crate::deploy::provider::Provider::plan`].
 pub fn plan(
@@ -52,6 +53,7 @@ pub fn plan(
         gates,
         needs_approval: spec.approval,
         force: request.force,
+        stops: spec.on_failure == OnFailure::Stop,
         notes: notes(local, request, caller)?,
     })
 }

@@ -60,7 +60,7 @@ pub fn plan(deployment: &Deployment, plan: &DeployPlan, open: bool, style: Style
     page.rows("image", image(plan, style));
     page.rows("commit", plan.commit.iter().map(|one| short_commit(one)));
     for service in &plan.services {
-        page.rows("service", service_rows(service, paint));
+        page.rows("service", service_rows(service, plan.stops, paint));
     }
     if open && plan.force {
         let anew = "what comes out as it was is started anew (--force)";
@@ -104,7 +104,7 @@ fn image(plan: &DeployPlan, style: Style) -> [String; 2] {
     [plan.image.repository.clone(), digest]
 }
 
-fn service_rows(service: &ServicePlan, paint: Paint) -> Vec<String> {
+fn service_rows(service: &ServicePlan, stops: bool, paint: Paint) -> Vec<String> {
     let name = paint.bold(&printable(&service.service));
     if service.fresh {
         return vec![format!(
@@ -126,6 +126,7 @@ fn service_rows(service: &ServicePlan, paint: Paint) -> Vec<String> {
         return rows;
     }
     rows.push(match &service.good {
+        _ if stops => paint.notice("forge doesn't go back if it fails: on-failure = \"stop\""),
         Some(good) => format!("goes back to {} if it fails", good.revision),
         None => paint.notice("nothing to go back to if it fails"),
     });

@@ -96,7 +96,19 @@ impl Text {
 
     /// What the log of a deployment that failed says beyond its steps.
     pub(super) fn unsaid(&mut self, finished: &Finished) -> Option<Vec<u8>> {
-        self.steps.unsaid(&finished.target, &finished.log)
+        let unsaid = self.steps.unsaid(&finished.target, &finished.log)?;
+        let Some(columns) = self.style.columns() else {
+            return Some(unsaid);
+        };
+        let lines = unsaid.split_inclusive(|byte| *byte == b'\n');
+        let lines = lines.map(|line| match std::str::from_utf8(line) {
+            // Ours; what a check printed stays as it is.
+            Ok(text) if text.starts_with("help: ") => {
+                format!("{}\n", wrapped(text.trim_end(), Some(columns)).join("\n")).into_bytes()
+            }
+            _ => line.to_vec(),
+        });
+        Some(lines.collect::<Vec<_>>().concat())
     }
 
     /// Of a deployment that was left alone everything is said, however little is wanted: it may go on.
