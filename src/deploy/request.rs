@@ -154,3 +154,20 @@ impl Pace {
         self.0.mul_f64(times * jitter)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_doesnt_wait_as_long_as_everybody() {
+        let pace = Pace(Duration::from_millis(100));
+        let pauses: Vec<Duration> = (0..64).map(|_| pace.times(2.0)).collect();
+        let range = Duration::from_millis(150)..=Duration::from_millis(250);
+        assert!(
+            pauses.iter().all(|pause| range.contains(pause)),
+            "{pauses:?}"
+        );
+        assert!(pauses.iter().any(|pause| *pause != pauses[0]));
+    }
+}

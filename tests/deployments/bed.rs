@@ -205,6 +205,25 @@ impl Bed {
     }
 }
 
+/// Whatever a test is about: nothing that a rollback could need was taken away.
+impl Drop for Bed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        for name in [
+            "ecs:Deregister*",
+            "ecs:Delete*",
+            "ecs:Untag*",
+            "ecr:BatchDelete*",
+            "ecr:Delete*",
+            "registry:DELETE*",
+        ] {
+            assert_eq!(self.aws.calls_of(name).len(), 0, "{name}");
+        }
+    }
+}
+
 /// What somebody else does; also from within a [`crate::aws::faults::Fault`].
 pub fn deploy_as_somebody(world: &mut World, service: &str) {
     let image = format!("{}/{REPOSITORY}@{}", world.host, mould::digest("three"));

@@ -50,6 +50,26 @@ fn another_account_is_refused() {
 }
 
 #[test]
+fn a_role_is_taken_on_for_an_environment() {
+    let role = |account: &str| {
+        format!("account = \"{ACCOUNT}\"\nassume-role = \"arn:aws:iam::{account}:role/deploy\"")
+    };
+    let mut bed = Bed::new(&role(ACCOUNT));
+    // It is who deploys, as far as anybody there knows.
+    bed.env("USER", "");
+    bed.forge(&["deploy"]).code(0);
+    assert!(!bed.aws.calls_of("sts:AssumeRole").is_empty());
+    let by = bed.tag("app:2", "forge:by").expect("somebody");
+    assert!(by.starts_with("assumed-role/deploy/"), "{by}");
+    bed.forge(&["rollback", "production", "--yes"]).code(0);
+    // One of another account leads there.
+    let elsewhere = "999999999999";
+    let bed = Bed::new(&role(elsewhere));
+    bed.forge(&["deploy"]).code(4).says(elsewhere);
+    assert_eq!(bed.aws.calls_of("ecs:*").len(), 0);
+}
+
+#[test]
 fn another_branch_is_refused() {
     let bed = Bed::new("branch = [\"main\", \"release/*\"]");
     bed.ws.git(&["switch", "-q", "-c", "feature"]);

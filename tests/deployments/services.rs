@@ -269,6 +269,51 @@ fn a_definition_of_ones_own_is_rendered() {
 }
 
 #[test]
+fn the_environment_lies_over_what_runs() {
+    let keys = "env = { MODE = \"loud\", LEVEL = \"info\" }\nsecrets = { KEY = \"/app/key\" }\n\
+        cpu = 512\nmemory = 1024";
+    let bed = Bed::new(keys);
+    bed.aws.region(|here| {
+        let parameters = &mut here.kept.parameters;
+        parameters.insert("/app/key".into(), "hush".into())
+    });
+    bed.forge(&["deploy", "-n"])
+        .code(0)
+        .says("~ app env MODE: production → loud")
+        .says("+ app env LEVEL = info")
+        .says("✓ parameter /app/key");
+    bed.forge(&["deploy"]).code(0);
+    let (old, new) = bed.aws.ecs(|ecs| {
+        let all = &ecs.families["app"];
+        (all[0].body.clone(), all[1].body.clone())
+    });
+    let said = |list: &serde_json::Value, name: &str| {
+        let one = list.as_array()?.iter().find(|one| one["name"] == name)?;
+        Some(one.get("value").or(one.get("valueFrom"))?.clone())
+    };
+    let container = &new["containerDefinitions"][0];
+    for (key, name, value) in [
+        ("environment", "MODE", "loud"),
+        ("environment", "LEVEL", "info"),
+        ("secrets", "KEY", "/app/key"),
+    ] {
+        assert_eq!(
+            said(&container[key], name),
+            Some(value.into()),
+            "{container}"
+        );
+    }
+    assert_eq!(
+        (&new["cpu"], &new["memory"]),
+        (&"512".into(), &"1024".into())
+    );
+    for key in ["portMappings", "logConfiguration", "essential"] {
+        assert_eq!(container[key], old["containerDefinitions"][0][key], "{key}");
+    }
+    assert_eq!(new["executionRoleArn"], old["executionRoleArn"]);
+}
+
+#[test]
 fn staging_and_production_get_the_same_digest() {
     let bed = Bed::new("");
     bed.aws
