@@ -92,6 +92,5 @@ fn link(turn: &File, bytes: &[u8], own: &Path, marker: &Path) -> io::Result<()> 
     }
     // What a longer one has left behind it is not read; cutting it off would take longer than all the rest.
     turn.write_all_at(bytes, 0)?;
-    (&*turn).flush()?;
     fs::hard_link(own, marker)
 }
