@@ -1,12 +1,11 @@
-//! `forge doctor`: whether what this pipeline needs is there, and what to do where it isn't. [`aws`] asks who is let in there.
+//! `forge doctor`: whether what this pipeline needs is there, and what to do where it isn't. [`aws`] asks who is let in
+//! there, [`place`] looks at where the cache is.
 
 mod aws;
+mod place;
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
-use std::fs;
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -15,13 +14,9 @@ use crate::engine::session::Session;
 use crate::exec::service::{leftovers, sweep};
 use crate::pipeline::model::{Kind, Provider, Tool, Workspace};
 use crate::report::style::{Paint, count, printable};
-use crate::units::size;
 
 /// The first API version whose engines build with BuildKit.
 const BUILDKIT_API: (u32, u32) = (1, 39);
-/// Less free space than this is worth a word, in bytes.
-const LITTLE_SPACE: u64 = 1_000_000_000;
-
 /// Whether Docker is reachable, the tools are there and the cache is healthy
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
@@ -85,8 +80,8 @@ impl Finding {
 pub fn run(args: &Args, patient: &Patient, paint: Paint, out: &mut dyn Write) -> io::Result<u8> {
     let mut findings = engine(args.fix, patient.workspace);
     findings.push(git());
-    findings.extend(cache(patient.cache_dir));
-    findings.push(space(patient.cache_dir));
+    findings.extend(place::cache(patient.cache_dir));
+    findings.push(place::space(patient.cache_dir));
     findings.extend(
         patient
             .workspace
@@ -231,115 +226,6 @@ fn git() -> Finding {
     }
 }
 
-fn cache(dir: &Path) -> Vec<Finding> {
-    const WHAT: &str = "cache";
-    let shown = dir.display();
-    if !dir.exists() {
-        return vec![Finding::new(
-            Mark::Good,
-            WHAT,
-            format!("{shown} isn't there yet; the first run makes it"),
-        )];
-    }
-    let reflink = match reflinks(dir) {
-        Ok(true) => "copies by reflink",
-        Ok(false) => "copies in full, since the file system has no reflinks",
-        Err(error) => {
-            let text = format!("{shown} can't be written ({error}): runs go on without a cache");
-            return vec![
-                Finding::new(Mark::Notice, WHAT, text)
-                    .help("correct its owner and permissions, or set `dir` in [cache]"),
-            ];
-        }
-    };
-    let (files, bytes) = usage(dir);
-    let files = count(files, "file", "files");
-    let text = format!("{shown}: {} in {files}, writable, {reflink}", size(bytes));
-    let mut findings = vec![Finding::new(Mark::Good, WHAT, text)];
-    if is_ignored(dir) == Some(false) {
-        findings.push(
-            Finding::new(Mark::Notice, WHAT, "git doesn't ignore it")
-                .help(format!("add `{}/` to .gitignore", name(dir))),
-        );
-    }
-    findings
-}
-
-/// Whether files in this directory can be cloned; an error when none can be written.
-fn reflinks(dir: &Path) -> io::Result<bool> {
-    let trial = tempfile::tempdir_in(dir)?;
-    let (from, to) = (trial.path().join("from"), trial.path().join("to"));
-    fs::write(&from, [0; 4096])?;
-    Ok(reflink_copy::reflink(from, to).is_ok())
-}
-
-/// Files below a directory, and the bytes that they take.
-fn usage(dir: &Path) -> (usize, u64) {
-    let files = walkdir::WalkDir::new(dir)
-        .into_iter()
-        .flatten()
-        .filter(|entry| entry.file_type().is_file());
-    files.fold((0, 0), |(files, bytes), entry| {
-        let size = entry.metadata().map_or(0, |metadata| metadata.len());
-        (files + 1, bytes + size)
-    })
-}
-
-/// `None` where git has no say: no repository, or no git.
-fn is_ignored(dir: &Path) -> Option<bool> {
-    let status = Command::new("git")
-        .arg("-C")
-        .arg(dir.parent()?)
-        .args(["check-ignore", "--quiet", "--no-index"])
-        .arg(dir.join("any"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    match status.ok()?.code()? {
-        0 => Some(true),
-        1 => Some(false),
-        _ => None,
-    }
-}
-
-fn name(dir: &Path) -> String {
-    dir.file_name()
-        .unwrap_or(dir.as_os_str())
-        .to_string_lossy()
-        .into_owned()
-}
-
-fn space(dir: &Path) -> Finding {
-    const WHAT: &str = "disk space";
-    match dir.ancestors().find_map(free) {
-        Some(free) if free < LITTLE_SPACE => {
-            Finding::new(Mark::Notice, WHAT, format!("{} free", size(free))).help(
-                "`forge cache prune` makes room; runs go on without a cache where there is none",
-            )
-        }
-        Some(free) => Finding::new(Mark::Good, WHAT, format!("{} free", size(free))),
-        None => Finding::new(Mark::Notice, WHAT, "unknown"),
-    }
-}
-
-/// Bytes that are free to this user where `path` is; `None` when it doesn't exist.
-fn free(path: &Path) -> Option<u64> {
-    let path = if path.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        path
-    };
-    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
-    // SAFETY: a valid path and a zeroed structure to fill.
-    let stat = unsafe {
-        let mut stat: libc::statvfs = std::mem::zeroed();
-        (libc::statvfs(path.as_ptr(), &mut stat) == 0).then_some(stat)
-    }?;
-    #[allow(clippy::unnecessary_cast)] // their widths differ by platform
-    Some(stat.f_bavail as u64 * stat.f_frsize as u64)
-}
-
 fn tools(ws: &Workspace, version: &Version) -> Vec<Finding> {
     let mut seen = BTreeMap::new();
     for tool in ws.targets.iter().flat_map(|target| &target.tools) {
@@ -374,6 +260,8 @@ fn credentials(session: Option<&Session>) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn report(dir: &Path) -> (u8, String) {
@@ -414,24 +302,8 @@ mod tests {
             text.contains("1.5 kB in 1 file, writable, copies"),
             "{text}"
         );
-        assert_eq!(usage(dir.path()), (1, 1500));
-    }
-
-    #[test]
-    fn what_git_says_of_the_cache_is_asked() {
-        let dir = tempfile::tempdir().unwrap();
-        let cache = dir.path().join(".forge");
-        fs::create_dir(&cache).unwrap();
-        assert_eq!(is_ignored(&cache), None);
-        let made = Command::new("git")
-            .args(["init", "-q"])
-            .current_dir(&dir)
-            .status()
-            .unwrap();
-        assert!(made.success());
-        assert_eq!(is_ignored(&cache), Some(false));
-        fs::write(cache.join(".gitignore"), "*\n").unwrap();
-        assert_eq!(is_ignored(&cache), Some(true));
+        let left = fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!(left, 1, "nothing but what was there");
     }
 
     #[test]
