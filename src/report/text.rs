@@ -150,13 +150,14 @@ impl Text {
         if let Some(live) = &mut self.live {
             live.done(&finished.target);
         }
+        if self.left_deployment(finished) {
+            return;
+        }
+        let finished = &*self.without_steps(finished);
         if self.planned.is_some() {
             if finished.outcome == Outcome::Failed {
                 self.failures.push(finished.clone());
             }
-            return;
-        }
-        if self.left_deployment(finished) {
             return;
         }
         if self.has_line(finished.outcome) {
@@ -294,11 +295,10 @@ impl Text {
         let mut body = self
             .harmless(&lines::failure(finished, &commands, self.style))
             .into_bytes();
-        let unsaid = self.unsaid(finished);
-        if finished.log.is_empty() && finished.attempts > 0 && unsaid.is_none() {
+        if finished.log.is_empty() && finished.attempts > 0 {
             body.extend_from_slice(b"  (it printed nothing)\n");
         }
-        body.extend(block(unsaid.as_deref().unwrap_or(&finished.log)));
+        body.extend(block(&finished.log));
         for (service, log) in &finished.service_logs {
             let title = format!("last lines of service {}:", printable(service));
             body.extend_from_slice(format!("{}\n", self.style.paint.bold(&title)).as_bytes());

@@ -42,6 +42,16 @@ fn what_was_shown_isnt_said_again() {
     ] {
         assert_eq!(words.matches(text).count(), times, "{text}\n{shown}");
     }
+    let hale = Bed::new("");
+    // Nor of one that did well, where the output of targets is shown at their end.
+    for env in [None, Some(("GITHUB_ACTIONS", "true"))] {
+        let mut command = hale.command(&["deploy", "-v", "--force"]);
+        command.envs(env);
+        let ran = hale.ws.run(command);
+        ran.code(0);
+        let steps = ran.stdout.matches(" goes out as ecs-svc/").count();
+        assert_eq!(steps, 1, "{}", ran.stdout);
+    }
     // Who saw nothing of it gets it all at the end.
     let bed = crashes();
     let ran = bed.forge(&["deploy", "-q"]);

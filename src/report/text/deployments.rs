@@ -1,5 +1,6 @@
 //! Deployments: their steps as they come, and at their end what hasn't been said yet.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -94,8 +95,19 @@ impl Text {
         }
     }
 
-    /// What the log of a deployment that failed says beyond its steps.
-    pub(super) fn unsaid(&mut self, finished: &Finished) -> Option<Vec<u8>> {
+    /// A deployment's end with only what its steps haven't said. That it printed nothing is nothing to say of one.
+    pub(super) fn without_steps<'f>(&mut self, finished: &'f Finished) -> Cow<'f, Finished> {
+        match self.unsaid(finished) {
+            None => Cow::Borrowed(finished),
+            Some(log) => Cow::Owned(Finished {
+                log: log.into(),
+                attempts: 0,
+                ..finished.clone()
+            }),
+        }
+    }
+
+    fn unsaid(&mut self, finished: &Finished) -> Option<Vec<u8>> {
         let unsaid = self.steps.unsaid(&finished.target, &finished.log)?;
         let Some(columns) = self.style.columns() else {
             return Some(unsaid);
