@@ -8,7 +8,7 @@ use crate::pipeline::glob::Glob;
 use crate::pipeline::model::{Kind, Reference, Target, TargetId, Text, When, Workspace};
 use crate::pipeline::problem::Problem;
 
-use super::event::Event;
+use super::event::{Event, UNNEEDED};
 use super::found::Found;
 use super::look::{Fault, Look};
 use super::scheduler::Node;
@@ -100,7 +100,7 @@ impl Plan {
 fn drop_unneeded(nodes: &mut [Node], targets: &[TargetId], selected: &[TargetId]) {
     let selected: HashSet<&TargetId> = selected.iter().collect();
     let mut wanted = vec![false; nodes.len()];
-    let mut why: Vec<Option<String>> = vec![None; nodes.len()];
+    let mut unneeded = vec![false; nodes.len()];
     for number in (0..nodes.len()).rev() {
         wanted[number] |= selected.contains(&targets[number]) || !nodes[number].follows.is_empty();
         let runs = wanted[number] && nodes[number].unmet.is_none();
@@ -108,14 +108,13 @@ fn drop_unneeded(nodes: &mut [Node], targets: &[TargetId], selected: &[TargetId]
             if runs {
                 wanted[need] = true;
             } else {
-                why[need]
-                    .get_or_insert_with(|| "when it is needed: nothing that runs needs it".into());
+                unneeded[need] = true;
             }
         }
     }
     for (number, node) in nodes.iter_mut().enumerate() {
-        if !wanted[number] && node.unmet.is_none() {
-            node.unmet = why[number].take();
+        if !wanted[number] && unneeded[number] && node.unmet.is_none() {
+            node.unmet = Some(UNNEEDED.into());
         }
     }
 }

@@ -54,10 +54,15 @@ fn tiles(figures: &Stats) -> String {
         (percent(figures.success_rate), "of the runs succeeded"),
         (time(figures.median_ms), "takes a run, at the median"),
         (time(figures.p95_ms), "at the 95th percentile"),
+        (
+            figures.time_to_recovery_ms.map_or("–".to_owned(), time),
+            "until what failed is mended, at the median",
+        ),
         (time(figures.saved_ms), "of work saved by the cache"),
         (flaky.to_string(), "flaky targets"),
     ];
-    let tile = |(value, what)| format!("<div class=\"tile\"><b>{value}</b>{what}</div>\n");
+    let tile =
+        |(value, what): (String, &str)| format!("<div class=\"tile\"><b>{value}</b>{what}</div>\n");
     let tiles: String = tiles.into_iter().map(tile).collect();
     format!("<div class=\"tiles\">\n{tiles}</div>\n")
 }
