@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::graph;
-use crate::pipeline::glob::Glob;
+use crate::pipeline::glob::{Glob, has_wildcard};
 use crate::pipeline::model::{Kind, Reference, Target, TargetId, Text, When, Workspace};
 use crate::pipeline::problem::Problem;
 
@@ -181,8 +181,20 @@ fn refused(ws: &Workspace, target: &Target, reason: &str) -> Problem {
         format!("{} isn't run here: it wants {condition}", target.address),
     )
     .label(span, "this condition")
-    .help("nothing was run; a target that is only needed by others is skipped instead")
+    .help(way_through(target, reason))
     .in_workspace(ws)
+}
+
+/// What to type, where the condition says it: a branch to be on, of those that it takes.
+fn way_through(target: &Target, reason: &str) -> String {
+    let branches = target.when.as_ref().map_or(&[][..], |when| &when.branch);
+    let branch = branches.iter().find(|branch| !has_wildcard(branch));
+    match branch {
+        Some(branch) if reason.starts_with("when branch") => {
+            format!("nothing was run; it is run after `git switch {branch}`")
+        }
+        _ => "nothing was run; a target that is only needed by others is skipped instead".into(),
+    }
 }
 
 /// References of a target that have no value here.
@@ -214,6 +226,10 @@ fn without_value(
             if let Err(error) = session.value(reference, target.project) {
                 let help = match reference {
                     Reference::Env(name) => format!("set it: {name}=… forge {}", target.address),
+                    Reference::GitSha | Reference::GitShortSha if is_tagged_by_default(target) => {
+                        "commit first, or say `tags`: without them an image is tagged ${git.sha}"
+                            .into()
+                    }
                     _ => "run it in a git checkout where there is one".into(),
                 };
                 problems.push(
@@ -226,6 +242,14 @@ fn without_value(
         }
     }
     problems
+}
+
+/// Whether an image's tags are those that nobody wrote: their place is the target's own.
+fn is_tagged_by_default(target: &Target) -> bool {
+    match &target.kind {
+        Kind::Image(image) => image.tags.iter().any(|tag| tag.span == target.span),
+        _ => false,
+    }
 }
 
 fn texts<'a>(session: &'a Session, target: &'a Target) -> Vec<&'a Text> {
