@@ -77,6 +77,9 @@ pub struct Options {
     /// Deploy though another deployment is going on
     #[arg(long, global = true)]
     pub takeover: bool,
+    /// Deploy what runs already once more: new tasks
+    #[arg(long, global = true)]
+    pub restart: bool,
     /// How to show the output of targets
     #[arg(long, value_enum, value_name = "HOW", global = true)]
     pub output: Option<Output>,

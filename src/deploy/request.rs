@@ -36,6 +36,8 @@ pub struct Request {
     pub hotfix: Option<String>,
     /// Goes ahead though another deployment is going on.
     pub takeover: bool,
+    /// What runs already isn't done: it is deployed once more, for new tasks that read their secrets anew.
+    pub restart: bool,
 }
 
 impl Request {

@@ -51,6 +51,8 @@ pub struct Options {
     pub hotfix: Option<String>,
     /// Deploys though another deployment is going on.
     pub takeover: bool,
+    /// Deploys what runs already once more.
+    pub restart: bool,
     /// Look nothing up and store nothing.
     pub no_cache: bool,
     /// Run without the cache, and watched: what they read and write is compared with what they declare.

@@ -75,6 +75,27 @@ fn what_runs_already_is_fresh_and_nothing_is_called() {
 }
 
 #[test]
+fn what_runs_already_gets_new_tasks_where_that_is_asked_for() {
+    let bed = Bed::new("");
+    bed.forge(&["deploy"]).code(0);
+    let (first, image) = (bed.deployment("app"), bed.pinned("app"));
+    bed.aws.forget_calls();
+    bed.forge(&["deploy", "--restart", "-n"])
+        .code(0)
+        .says("nothing changes but the tasks: new ones")
+        .says("goes back to app:2 if it fails");
+    assert_eq!(bed.writes(), [""; 0]);
+    bed.forge(&["deploy", "--restart"])
+        .code(0)
+        .says("app runs app:3 (2 of 2)");
+    assert_ne!(bed.deployment("app"), first);
+    assert_eq!(bed.pinned("app"), image, "nothing else is deployed");
+    // Going back is going to another image, not to the same one's older tasks.
+    bed.forge(&["rollback", "production", "-n"])
+        .says("goes back to app:1");
+}
+
+#[test]
 fn what_the_circuit_breaker_rolled_back_has_failed() {
     for records in [true, false] {
         let bed = bed(crashes(), "");

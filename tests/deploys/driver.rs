@@ -193,6 +193,7 @@ fn deploy_or_plan(
         now: "2026-01-09T12:00:00Z".parse().expect("a time"),
         hotfix: None,
         takeover: scenario["takeover"] == true,
+        restart: false,
     };
     let plan = ecs.plan(&request, caller)?;
     println!("plan {}", plan.id());

@@ -110,7 +110,8 @@ fn one(
     }
     let changes = diff(&current.definition, &definition);
     let desired = spec.desired_count.filter(|count| *count != view.desired);
-    let fresh = changes.is_empty() && desired.is_none() && view.is_stable();
+    let same = changes.is_empty() && desired.is_none() && view.is_stable();
+    let fresh = same && !request.restart;
     let good = match primary.rollout {
         Rollout::Completed => Some(past::step(&running, &current)),
         _ => last_good(ecs, &view.name, &running, named, caller)?,

@@ -82,7 +82,7 @@ fn one(
         running,
         good: ledger.live().map(Entry::step),
         diff: diff(&current, &definition),
-        fresh: is_fresh(local, ledger, &definition)?,
+        fresh: !request.restart && is_fresh(local, ledger, &definition)?,
         container,
         definition,
         desired_count: None,

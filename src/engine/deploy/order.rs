@@ -49,6 +49,7 @@ impl Session {
             now: Timestamp::now(),
             hotfix: options.hotfix.clone(),
             takeover: options.takeover,
+            restart: options.restart,
             image,
             spec,
         };

@@ -141,6 +141,9 @@ fn service_rows(service: &ServicePlan, paint: Paint) -> Vec<String> {
     if let Some((before, after)) = service.desired_count {
         rows.push(format!("~ tasks: {before} → {after}"));
     }
+    if service.diff.is_empty() && service.desired_count.is_none() {
+        rows.push("nothing changes but the tasks: new ones".into());
+    }
     if service.breaker {
         rows.push("the circuit breaker is switched on".into());
     }

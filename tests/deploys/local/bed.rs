@@ -50,6 +50,7 @@ pub struct Plan<'a> {
     pub on_failure: OnFailure,
     pub approval: bool,
     pub takeover: bool,
+    pub restart: bool,
     /// Told each line; what it does goes on meanwhile.
     pub at: &'a dyn Fn(&str),
     /// Ctrl-C at the first line that holds this.
@@ -73,6 +74,7 @@ impl Default for Plan<'_> {
             on_failure: OnFailure::Rollback,
             approval: false,
             takeover: false,
+            restart: false,
             at: &|_| {},
             cancel_on: None,
         }
@@ -366,6 +368,7 @@ impl Bed {
                 now: "2026-01-09T12:00:00Z".parse().expect("a time"),
                 hotfix: None,
                 takeover: plan.takeover,
+                restart: plan.restart,
             };
             let made = local.plan(&request, caller)?;
             for service in &made.services {

@@ -45,6 +45,28 @@ fn the_first_one_runs_and_says_what_it_is() {
 }
 
 #[test]
+fn what_runs_already_is_made_anew_where_that_is_asked_for() {
+    let bed = Bed::new();
+    let one = bed.web("one");
+    bed.deployed(&one, None);
+    let old = bed.live_id();
+    let plan = Plan {
+        image: &one,
+        ..Plan::default()
+    };
+    bed.deploy(&plan).ends(0);
+    assert_eq!(bed.live_id(), old);
+    let plan = Plan {
+        restart: true,
+        ..plan
+    };
+    bed.deploy(&plan).ends(0).says("app: 1 of 1 running");
+    assert_ne!(bed.live_id(), old);
+    // The old one stays, stopped: the way back.
+    assert_eq!(bed.containers(), ["+live", ".1"]);
+}
+
+#[test]
 fn the_old_one_goes_when_the_new_one_is_healthy() {
     let bed = Bed::new();
     let (one, two) = (bed.web("one"), bed.web("two"));
