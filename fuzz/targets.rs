@@ -149,7 +149,7 @@ pub fn manifest(data: &[u8]) {
     let read = postcard::from_bytes(data).unwrap_or_default();
     for manifest in [read, entries(data, kept), entries(one, kept)] {
         let other = entries(other, kept);
-        let _ = place.restore(&manifest, Some(&other));
+        let _ = place.restore(&manifest, &[&other]);
         place.stats(&manifest);
         place.trusted_stats(&manifest);
         place.writes(&manifest);

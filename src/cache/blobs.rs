@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use super::digest::Digest;
 use super::index::open_regular;
+use super::staged::Staged;
 use crate::fault;
 
 /// The blobs of one cache directory.
@@ -51,8 +52,8 @@ impl Blobs {
     pub fn put(&self, bytes: &[u8]) -> io::Result<Digest> {
         let digest = Digest::of(bytes);
         if !self.contains(&digest) {
-            let staged = self.stage();
-            create(&staged.path, 0o666)?.write_all(bytes)?;
+            let mut staged = self.stage();
+            staged.make(0o666)?.write_all(bytes)?;
             fault::point("blob written");
             staged.keep(&self.path(&digest))?;
             fault::point("blob kept");
@@ -67,8 +68,9 @@ impl Blobs {
     /// The file can't be read or the store not written.
     pub fn put_file(&self, path: &Path) -> io::Result<(Digest, u64)> {
         let source = open_regular(path)?;
-        let staged = self.stage();
-        let (digest, size) = self.copy(path, source, &staged.path, 0o666)?;
+        let mut staged = self.stage();
+        let make = |staged: &mut Staged| staged.make(0o666).map(drop);
+        let (digest, size) = self.copy(path, source, &mut staged, make)?;
         // Also where there is one: it may be damaged, and this one isn't.
         let new = !self.contains(&digest);
         fault::point("file copied");
@@ -94,26 +96,33 @@ impl Blobs {
         None
     }
 
-    /// Copies a blob to a new file at `to`, which is on the workspace's file system.
+    /// Copies a blob to a new file, which is going to be moved to `to`.
     ///
     /// # Errors
     /// `InvalidData` when the blob is damaged (it is removed), `NotFound` when it is missing, or what writing brings.
-    pub fn copy_out(&self, digest: &Digest, to: &Path, mode: u32) -> io::Result<()> {
+    pub fn copy_out(
+        &self,
+        digest: &Digest,
+        staged: &mut Staged,
+        to: &Path,
+        mode: u32,
+    ) -> io::Result<()> {
         let from = self.path(digest);
         let source = open_regular(&from)?;
         let mode = mode & 0o7777;
-        let (found, _) = self.copy(&from, source, to, mode | 0o600)?;
+        let make = |staged: &mut Staged| staged.make_for(to, mode | 0o600).map(drop);
+        let (found, _) = self.copy(&from, source, staged, make)?;
         if found != *digest {
             self.remove(digest);
-            let _ = fs::remove_file(to);
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 format!("blob {digest:?} is damaged"),
             ));
         }
         // It may have been made with that mode already, if neither the umask nor the system had a say in it.
-        if fs::symlink_metadata(to)?.permissions().mode() & 0o7777 != mode {
-            fs::set_permissions(to, Permissions::from_mode(mode))?;
+        let file = staged.file()?;
+        if file.metadata()?.permissions().mode() & 0o7777 != mode {
+            file.set_permissions(Permissions::from_mode(mode))?;
         }
         Ok(())
     }
@@ -210,16 +219,20 @@ impl Blobs {
     fn copy(
         &self,
         from: &Path,
-        mut source: File,
-        to: &Path,
-        mode: u32,
+        source: File,
+        staged: &mut Staged,
+        make: impl FnOnce(&mut Staged) -> io::Result<()>,
     ) -> io::Result<(Digest, u64)> {
-        let mut target = None;
-        if self.clone_file(from, to) {
-            source = open_regular(to)?;
-        } else {
-            target = Some(create(to, mode)?);
+        let cloned = self.clone_file(from, staged.path());
+        if !cloned {
+            make(staged)?;
         }
+        let target = staged.file()?;
+        let (mut source, mut target) = if cloned {
+            (target, None)
+        } else {
+            (&source, Some(target))
+        };
         let length = source.metadata()?.len();
         let mut buffer = vec![0; (length as usize).saturating_add(1).min(256 * 1024)];
         let (mut hasher, mut size) = (blake3::Hasher::new(), 0);
@@ -247,62 +260,15 @@ impl Blobs {
     }
 }
 
-/// Makes a new file, and the directory that it lies in.
-fn create(path: &Path, mode: u32) -> io::Result<File> {
-    let mut options = File::options();
-    options.write(true).create_new(true).mode(mode);
-    let made = options.open(path);
-    match made.as_ref().map_err(io::Error::kind) {
-        // Left by a process that was killed.
-        Err(io::ErrorKind::AlreadyExists) => fs::remove_file(path)?,
-        Err(io::ErrorKind::NotFound) => path.parent().map_or(Ok(()), fs::create_dir_all)?,
-        _ => return made,
-    }
-    options.open(path)
-}
-
-/// A file that is not yet what it will be; removed when it never gets there.
-pub struct Staged {
-    pub path: PathBuf,
-    kept: bool,
-}
-
-impl Staged {
-    pub fn new(path: PathBuf) -> Self {
-        Self { path, kept: false }
-    }
-
-    /// Somebody moved it.
-    pub fn is_gone(mut self) {
-        self.kept = true;
-    }
-
-    /// Moves it to its place.
-    pub fn keep(mut self, to: &Path) -> io::Result<()> {
-        let moved = match fs::rename(&self.path, to) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let parent = to.parent().ok_or(error)?;
-                fs::create_dir_all(parent)?;
-                fs::rename(&self.path, to)
-            }
-            result => result,
-        };
-        self.kept = moved.is_ok();
-        moved
-    }
-}
-
-impl Drop for Staged {
-    fn drop(&mut self) {
-        if !self.kept {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn copy_out(blobs: &Blobs, digest: &Digest, to: &Path, mode: u32) -> io::Result<()> {
+        let mut staged = Staged::new(to.with_extension("staged"));
+        blobs.copy_out(digest, &mut staged, to, mode)?;
+        staged.keep(to)
+    }
 
     #[test]
     fn what_goes_in_comes_out() {
@@ -314,7 +280,7 @@ mod tests {
         assert_eq!((digest, size), (Digest::of(b"content"), 7));
         assert_eq!(blobs.read(&digest).as_deref(), Some(b"content".as_slice()));
         let out = dir.path().join("out");
-        blobs.copy_out(&digest, &out, 0o750).expect("copied");
+        copy_out(&blobs, &digest, &out, 0o750).expect("copied");
         assert_eq!(fs::read(&out).expect("read"), b"content");
         assert_eq!(
             fs::metadata(&out).expect("there").permissions().mode() & 0o777,
@@ -331,7 +297,7 @@ mod tests {
         let digest = blobs.put(b"content").expect("kept");
         fs::write(blobs.path(&digest), "c0ntent").expect("damaged");
         let out = dir.path().join("out");
-        let error = blobs.copy_out(&digest, &out, 0o644).expect_err("refused");
+        let error = copy_out(&blobs, &digest, &out, 0o644).expect_err("refused");
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert!(!out.exists() && !blobs.contains(&digest));
         fs::create_dir_all(blobs.path(&digest).parent().expect("has one")).expect("made");

@@ -19,6 +19,7 @@ mod packed;
 pub mod prune;
 pub mod restore;
 pub mod snapshot;
+pub mod staged;
 pub mod stat;
 pub mod store;
 pub mod upkeep;

@@ -9,13 +9,14 @@ use std::fs::{self, File, FileTimes, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::blobs::{Blobs, Staged};
+use super::blobs::Blobs;
 use super::digest::Digest;
 use super::index::{Index, Unreadable};
 use super::manifest::{Entry, Manifest, Node};
+use super::staged::Staged;
 use super::stat::{Kind, Stat};
 use super::walk::with_path;
 use crate::fault;
@@ -365,7 +366,7 @@ impl Place<'_> {
             Node::Directory { .. } => Ok(()),
             Node::Link { to: target } => {
                 let staged = self.stage(&to);
-                link(target, &staged.path).map_err(|error| with_path(error, &staged.path))?;
+                link(target, staged.path()).map_err(|error| with_path(error, staged.path()))?;
                 fault::point("link staged");
                 staged.keep(&to)?;
                 fault::point("link placed");
@@ -377,22 +378,22 @@ impl Place<'_> {
                 mtime,
                 ..
             } => {
-                let staged = self.stage(&to);
-                if let Err(error) = self.blobs.copy_out(digest, &staged.path, *mode) {
+                let mut staged = self.stage(&to);
+                if let Err(error) = self.blobs.copy_out(digest, &mut staged, &to, *mode) {
                     return Err(match error.kind() {
                         io::ErrorKind::NotFound | io::ErrorKind::InvalidData => {
                             RestoreError::Lost(entry.path.clone())
                         }
-                        _ => with_path(error, &staged.path).into(),
+                        _ => with_path(error, staged.path()).into(),
                     });
                 }
                 fault::point("output staged");
                 if has_bytecode(&entry.path, manifest) {
-                    set_mtime(&staged.path, *mtime)?;
+                    set_mtime(staged.file()?, *mtime)?;
                 } else {
                     self.drop_bytecode(&entry.path);
                 }
-                place(staged, &to).map_err(|error| with_path(error, &to))?;
+                staged.keep(&to).map_err(|error| with_path(error, &to))?;
                 fault::point("output placed");
                 Ok(())
             }
@@ -464,22 +465,6 @@ impl Place<'_> {
     }
 }
 
-/// Moves a file to its place; beside it first where that is on another file system.
-fn place(staged: Staged, to: &Path) -> io::Result<()> {
-    let beside = to.with_file_name(format!(".forge-{}", std::process::id()));
-    match fs::rename(&staged.path, to) {
-        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-            fs::copy(&staged.path, &beside)?;
-            Staged::new(beside).keep(to)
-        }
-        Err(error) => Err(error),
-        Ok(()) => {
-            staged.is_gone();
-            Ok(())
-        }
-    }
-}
-
 /// Makes a link where none of a process that was killed is, and the directory that it lies in.
 fn link(to: &str, path: &Path) -> io::Result<()> {
     let _ = fs::remove_file(path);
@@ -519,14 +504,13 @@ fn has_bytecode(path: &str, manifest: &Manifest) -> bool {
         .is_some_and(|entry| entry.path.starts_with(&prefix))
 }
 
-fn set_mtime(path: &PathBuf, mtime: i64) -> io::Result<()> {
+fn set_mtime(file: &File, mtime: i64) -> io::Result<()> {
     let since = Duration::from_nanos(mtime.unsigned_abs());
     let time: SystemTime = if mtime < 0 {
         UNIX_EPOCH - since
     } else {
         UNIX_EPOCH + since
     };
-    let file = File::open(path)?;
     file.set_times(FileTimes::new().set_modified(time))
 }
 

@@ -16,10 +16,10 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::blobs::Staged;
 use super::digest::Digest;
 use super::known::Directory;
 use super::manifest::Manifest;
+use super::staged::Staged;
 use super::stat::Stat;
 use super::store::State;
 use crate::fault;
@@ -286,7 +286,7 @@ impl Writer {
         bytes.extend(header);
         bytes.extend(self.records);
         let staged = Staged::new(cache_dir.join(format!("snapshot-{}", std::process::id())));
-        fs::write(&staged.path, bytes)?;
+        fs::write(staged.path(), bytes)?;
         fault::point("snapshot written");
         staged.keep(&cache_dir.join(NAME))?;
         fault::point("snapshot kept");

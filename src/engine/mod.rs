@@ -1,6 +1,6 @@
 //! The plan, the scheduler, and the life of one target from ready to outcome.
 //!
-//! [`session`] is what a run knows, [`look`] whether a target has anything to do (at a [`glance`], if it can, or as it is [`known`]), [`job`] how it is done and [`keep`] what becomes of its outputs, of which [`unfinished`] tells when a run is ended,
+//! [`session`] is what a run knows, [`look`] whether a target has anything to do (at a [`glance`], if it can, or as it is [`known`]), [`job`] how it is done, by [`commands`] if it has to run, and [`keep`] what becomes of its outputs, of which [`unfinished`] tells when a run is ended,
 //! [`image`], [`base`], [`found`], [`provide`] and [`build`] the same for images, [`deploy`] for deployments,
 //! [`records`] how that gets into the store, [`scheduler`] in which order, [`run`] the coordinator that owns the state, [`active`] who else runs here,
 //! [`audit`] what a target does beside what it declares. What people see are [`event`]s.
@@ -9,6 +9,7 @@ pub mod active;
 pub mod audit;
 mod base;
 mod build;
+mod commands;
 pub mod deploy;
 pub mod environment;
 pub mod event;

@@ -8,7 +8,8 @@ use crate::exec::sandbox::Fence;
 use crate::exec::trace;
 
 use super::audit::{Findings, Reach, Seen};
-use super::job::{End, Job};
+use super::commands::End;
+use super::job::Job;
 use super::look::{Fault, Look};
 use super::sandbox::Sandbox;
 

@@ -14,9 +14,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::blobs::Staged;
 use super::digest::Digest;
 use super::snapshot::Snapshot;
+use super::staged::Staged;
 use crate::fault;
 
 pub use record::{Batch, Contents, Image, Record, State};
@@ -379,7 +379,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let staged = Staged::new(path.with_added_extension(format!("{}-{number}", std::process::id())));
-    fs::write(&staged.path, bytes)?;
+    fs::write(staged.path(), bytes)?;
     fault::point("small file written");
     staged.keep(path)
 }

@@ -153,7 +153,7 @@ unsafe fn send(socket: i32, descriptor: i32) -> io::Result<()> {
         let header = libc::CMSG_FIRSTHDR(&message);
         (*header).cmsg_level = libc::SOL_SOCKET;
         (*header).cmsg_type = libc::SCM_RIGHTS;
-        (*header).cmsg_len = libc::CMSG_LEN(size_of::<i32>() as u32) as usize;
+        (*header).cmsg_len = libc::CMSG_LEN(size_of::<i32>() as u32) as _;
         libc::CMSG_DATA(header)
             .cast::<i32>()
             .write_unaligned(descriptor);
@@ -171,7 +171,7 @@ fn message(part: &mut libc::iovec, control: &mut Control) -> libc::msghdr {
         message.msg_iov = part;
         message.msg_iovlen = 1;
         message.msg_control = control.0.as_mut_ptr().cast();
-        message.msg_controllen = libc::CMSG_SPACE(size_of::<i32>() as u32) as usize;
+        message.msg_controllen = libc::CMSG_SPACE(size_of::<i32>() as u32) as _;
         message
     }
 }

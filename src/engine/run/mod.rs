@@ -5,35 +5,31 @@
 //! what happens. A run with nothing to do never gets past the looking: no thread, no store, no signal handler.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::io::{self, IsTerminal};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use crossbeam_channel::{RecvTimeoutError, Sender};
 
-use crate::cache::store;
-use crate::exec::service::{Rendered, ServiceEvent, Services};
-use crate::pipeline::model::{Deploy, Kind, Target, TargetId};
+use crate::pipeline::model::{Kind, Target, TargetId};
 
-use super::active::{self, Mark};
-use super::deploy;
-use super::environment;
 use super::event::{Counts, Event, Finished, Listener, Outcome, Spent};
 use super::glance::Glance;
-use super::job::{Job, Message, Shared};
+use super::job::{Job, Message};
 use super::look::{Fault, Look};
 use super::outcome::Wording;
-use super::plan::{Plan, action};
-use super::records::Records;
-use super::render::Plain;
+use super::plan::Plan;
 use super::scheduler::{Scheduler, Step, blamed};
-use super::session::{Session, lock};
-use super::workers::Workers;
+use super::session::Session;
+
+pub use dry::dry_run;
+
+use hands::Hands;
+
+mod dry;
+mod hands;
+mod interrupted;
 
 /// How often clocks on the screen move.
 const TICK: Duration = Duration::from_millis(100);
@@ -86,18 +82,6 @@ struct Coordinator<'a> {
     asking: VecDeque<Sender<()>>,
     /// What happens while somebody is asked is told when he has answered.
     held: Vec<Message>,
-}
-
-/// What a run needs once something really runs.
-struct Hands {
-    shared: Arc<Shared>,
-    messages: Receiver<Message>,
-    workers: Workers,
-    signals: signal_hook::iterator::Handle,
-    /// Targets that still may use a service, by service.
-    users: Vec<usize>,
-    /// Held while this run goes on: `forge cancel` finds it.
-    active: Option<Mark>,
 }
 
 impl<'a> Coordinator<'a> {
@@ -159,13 +143,6 @@ impl<'a> Coordinator<'a> {
                 None => self.wait(),
             }
             self.tell_warnings();
-        }
-    }
-
-    /// Until there are hands, signals are the caller's business.
-    fn heed_interruption(&mut self) {
-        if self.signals == 0 && self.session.is_interrupted() {
-            self.interrupt(SIGINT);
         }
     }
 
@@ -252,7 +229,7 @@ impl<'a> Coordinator<'a> {
         self.glances = None;
         let look = self.looks.remove(&number).filter(|_| self.nothing_ran());
         if self.hands.is_none() {
-            match self.hands() {
+            match Hands::new(self.session, self.plan) {
                 Ok(hands) => {
                     self.hands = Some(hands);
                     self.heed_interruption();
@@ -299,41 +276,6 @@ impl<'a> Coordinator<'a> {
         self.hands
             .as_ref()
             .is_none_or(|hands| !hands.shared.ran.load(Ordering::Relaxed))
-    }
-
-    fn hands(&self) -> Result<Hands, Fault> {
-        let (events, messages) = unbounded();
-        let session = self.session;
-        let services = Arc::new(services(session, events.clone())?);
-        let shared = Arc::new(Shared {
-            session: Arc::clone(session),
-            services,
-            records: Records::new(session)?,
-            events: events.clone(),
-            cancelled: AtomicBool::new(false),
-            killed: AtomicBool::new(false),
-            ran: AtomicBool::new(false),
-            running: Mutex::default(),
-        });
-        let mut users = vec![0; session.ws.services.len()];
-        for id in &self.plan.targets {
-            session
-                .ws
-                .target(*id)
-                .services
-                .iter()
-                .for_each(|service| users[service.0 as usize] += 1);
-        }
-        let signals = watch_signals(events)?;
-        let active = active::mark(&session.cache_dir);
-        Ok(Hands {
-            shared,
-            messages,
-            workers: Workers::new(),
-            signals,
-            users,
-            active,
-        })
     }
 
     /// Until something happens, with the clocks going on.
@@ -409,45 +351,6 @@ impl<'a> Coordinator<'a> {
         let _ = asks.map(|grant| grant.send(()));
     }
 
-    /// The first signal asks everything to end; another one doesn't ask.
-    fn interrupt(&mut self, signal: i32) {
-        // Who owns the terminal got the Ctrl-C itself, and decides what it means.
-        if signal == SIGINT && self.interactive.is_some() && io::stdin().is_terminal() {
-            return;
-        }
-        self.signals += 1;
-        self.end_running();
-        if self.signals == 1 {
-            let signal = match signal {
-                SIGINT => "Ctrl-C",
-                SIGTERM => "SIGTERM",
-                _ => "SIGHUP",
-            };
-            self.listener.on(&Event::Interrupted { signal });
-        }
-        self.stop_interrupted();
-    }
-
-    fn stop_interrupted(&mut self) {
-        self.exit_code = 130;
-        self.scheduler.stop("interrupted");
-    }
-
-    /// What cleans up is let be the first time.
-    fn end_running(&self) {
-        let Some(hands) = &self.hands else { return };
-        let killed = self.signals > 1;
-        hands.shared.cancelled.store(true, Ordering::Relaxed);
-        hands.shared.killed.store(killed, Ordering::Relaxed);
-        for (id, handle) in lock(&hands.shared.running).iter() {
-            if killed {
-                handle.kill();
-            } else if !self.cleaning.contains(id) {
-                handle.interrupt();
-            }
-        }
-    }
-
     fn finished(&mut self, number: usize, finished: Finished) {
         self.counts.add(finished.outcome);
         self.outcomes[number] = Some(finished.outcome);
@@ -465,54 +368,11 @@ impl<'a> Coordinator<'a> {
             self.stop_interrupted();
         }
         self.scheduler.finish(number, finished.outcome);
-        self.release_services(number);
-        self.listener.on(&Event::TargetFinished(Box::new(finished)));
-    }
-
-    /// `--dry-run` of a deployment: its address where it would do something.
-    fn plan_deployment(
-        &mut self,
-        target: &Target,
-        deploy: &Deploy,
-        would_run: &[Option<Arc<str>>],
-    ) -> Option<Arc<str>> {
-        let builds = |id: TargetId| {
-            let number = self.plan.targets.iter().position(|other| *other == id);
-            number.is_none_or(|number| would_run[number].is_some())
-        };
-        let built = deploy.image.is_none_or(|id| !builds(id));
-        match deploy::plan(self.session, target, deploy, built) {
-            Ok((deployment, plan)) => {
-                let fresh = plan.is_fresh();
-                self.listener.on(&Event::DeployPlanned {
-                    deployment: Arc::new(deployment),
-                    plan: Arc::new(plan),
-                    open: !built,
-                });
-                (!fresh).then(|| Arc::clone(&target.address))
-            }
-            Err(fault) => {
-                let finished = self.words(target).fault(fault);
-                self.exit_code = finished.exit_with;
-                self.counts.add(finished.outcome);
-                self.listener.on(&Event::TargetFinished(Box::new(finished)));
-                None
-            }
-        }
-    }
-
-    /// A service whose last user has ended goes.
-    fn release_services(&mut self, number: usize) {
         let target = self.target(number);
-        let Some(hands) = &mut self.hands else { return };
-        for service in &target.services {
-            let at = service.0 as usize;
-            hands.users[at] = hands.users[at].saturating_sub(1);
-            if hands.users[at] == 0 {
-                let services = Arc::clone(&hands.shared.services);
-                thread::spawn(move || services.stop(at));
-            }
+        if let Some(hands) = &mut self.hands {
+            hands.release(&target.services);
         }
+        self.listener.on(&Event::TargetFinished(Box::new(finished)));
     }
 
     fn tell_spent(&mut self) {
@@ -570,118 +430,6 @@ impl<'a> Coordinator<'a> {
     }
 }
 
-/// `--dry-run`: what would happen, in order, with nothing changed.
-pub fn dry_run(session: &Arc<Session>, plan: &Plan, listener: &mut dyn Listener) -> Summary {
-    let mut coordinator = Coordinator::new(session, plan, listener);
-    coordinator.start();
-    let mut would_run: Vec<Option<Arc<str>>> = vec![None; plan.targets.len()];
-    for number in 0..plan.targets.len() {
-        let target = coordinator.target(number);
-        let running_need = plan.nodes[number]
-            .needs
-            .iter()
-            .find_map(|&need| would_run[need].clone());
-        if is_group(target) {
-            would_run[number] = running_need;
-            continue;
-        }
-        if let (Kind::Deploy(deploy), None) = (&target.kind, &plan.nodes[number].unmet) {
-            would_run[number] = coordinator.plan_deployment(target, deploy, &would_run);
-            continue;
-        }
-        let running_need = match &target.kind {
-            Kind::Image(image) => session.feeder(target, image, plan, &would_run),
-            _ => running_need,
-        };
-        let look = coordinator.look_now(target);
-        let planned = action(
-            session,
-            target,
-            plan.nodes[number].unmet.as_deref(),
-            running_need,
-            look,
-        );
-        if planned.runs {
-            would_run[number] = Some(Arc::clone(&target.address));
-        }
-        coordinator.listener.on(&planned.event);
-    }
-    coordinator.end()
-}
-
 fn is_group(target: &Target) -> bool {
     matches!(target.kind, Kind::Group)
-}
-
-fn services(session: &Arc<Session>, events: Sender<Message>) -> Result<Services, Fault> {
-    let ws = &session.ws;
-    let base: Vec<_> = environment::base(&session.caller).into_iter().collect();
-    let mut definitions = Vec::with_capacity(ws.services.len());
-    for service in &ws.services {
-        let project = ws.project(service.project);
-        let name: Arc<str> = match project.id.0 {
-            0 => service.name.as_str().into(),
-            _ => format!("{}:{}", project.name, service.name).into(),
-        };
-        let dir = ws.root.join(&project.dir);
-        let plain = Plain {
-            session,
-            project: service.project,
-        };
-        definitions.push(Rendered::new(service, name, dir, base.clone(), &plain)?);
-    }
-    let id = crate::cache::digest::Digest::of(ws.root.as_os_str().as_encoded_bytes()).hex()[..12]
-        .to_owned();
-    let run = format!("{}-{}", std::process::id(), store::now());
-    let services = Services::new(id, run, definitions, move |event| {
-        let _ = events.send(Message::Event(translate(event)));
-    });
-    let session = Arc::clone(session);
-    Ok(services.pulled_as(move |image| session.login_for(image).map_err(|fault| fault.message)))
-}
-
-fn translate(event: ServiceEvent) -> Event {
-    match event {
-        ServiceEvent::Starting { service } => Event::ServiceStarting { service },
-        ServiceEvent::Ready {
-            service,
-            detail,
-            took,
-        } => Event::ServiceReady {
-            service,
-            detail,
-            took,
-        },
-        ServiceEvent::Stopped { service } => Event::ServiceStopped { service },
-        ServiceEvent::Progress { service, text } => Event::Waiting {
-            target: service,
-            why: text,
-        },
-        ServiceEvent::Notice {
-            service,
-            message,
-            help,
-        } => Event::Warning {
-            message: message
-                .strip_prefix(&format!("service {service}: "))
-                .map_or_else(|| message.clone(), str::to_owned),
-            target: Some(service),
-            help,
-        },
-    }
-}
-
-fn watch_signals(events: Sender<Message>) -> Result<signal_hook::iterator::Handle, Fault> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-    let handle = signals.handle();
-    thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            for signal in signals.forever() {
-                if events.send(Message::Signal(signal)).is_err() {
-                    return;
-                }
-            }
-        })?;
-    Ok(handle)
 }
