@@ -201,7 +201,7 @@ mod tests {
         let expected = "\
 2 runs, 1 succeeded (50%)
 a run takes 34.5s on average, 4.0s at the median, 1m 05s at the 95th percentile
-what failed is mended after 191h 58m, at the median
+what failed is mended after 191h 59m, at the median
 the cache saved 6.0s
 
 TARGET        RUNS  FAILED  RESTORED  AVERAGE  FLAKY  SAVED
