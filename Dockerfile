@@ -1,4 +1,6 @@
-# forge in an image: docker build -t forge . && docker run --rm -v "$PWD:/work" forge lint
+# forge in an image; the user is whoever owns the directory, for what is made there:
+#   docker build -t forge .
+#   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/work" forge lint
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./

@@ -140,12 +140,15 @@ fn deployments_are_guarded_by_branch_tag_and_hand() {
     let text = workflow(
         "[target.image]\nkind = \"image\"\nrepository = \"app\"\n[registry]\nhost = \"ghcr.io\"\n\
          [environment.dev]\nservice = \"s\"\ncluster = \"c\"\nbranch = \"release/*\"\n\
-         [environment.prod]\nservice = \"s\"\ncluster = \"c\"\napproval = true\ntimeout = \"20m\"\n\
+         [environment.prod]\nservice = \"s\"\ncluster = \"c\"\napproval = true\nbranch = \"main\"\ntimeout = \"20m\"\n\
          [environment.own]\nservice = \"s\"\ncluster = \"c\"\n\
          [environment.laptop]\nprovider = \"docker\"\nservice = \"s\"\n\
          [target.to-dev]\nkind = \"deploy\"\nneeds = [\"image\"]\nenvironment = \"dev\"\n\
          [target.to-prod]\nkind = \"deploy\"\nneeds = [\"image\"]\nenvironment = \"prod\"\nwhen = { tag = \"v*\" }\n\
          [target.rollback]\nkind = \"deploy\"\nneeds = [\"image\"]\nenvironment = \"own\"\n\
+         [target.pushed]\nkind = \"deploy\"\nneeds = [\"image\"]\nenvironment = \"own\"\nwhen = { event = \"push\" }\n\
+         [target.by-hand]\nkind = \"deploy\"\nneeds = [\"image\"]\nenvironment = \"dev\"\nwhen = { event = \"workflow_dispatch\" }\n\
+         [target.nightly]\nkind = \"deploy\"\nneeds = [\"image\"]\nenvironment = \"dev\"\nwhen = { event = \"schedule\" }\n\
          [target.to-laptop]\nkind = \"deploy\"\nneeds = [\"image\"]\nenvironment = \"laptop\"\n",
     );
     accepted(&[&text]);
@@ -156,16 +159,20 @@ fn deployments_are_guarded_by_branch_tag_and_hand() {
             "tags: [v**]",
             "if: github.event_name == 'push' && startsWith(github.ref, 'refs/heads/release/')",
             "if: github.event_name == 'push' && startsWith(github.ref, 'refs/tags/v')",
+            "startsWith(github.ref, 'refs/heads/release/') || inputs.deploy == 'to-dev'",
             "if: inputs.deploy == 'rollback'",
-            "options: [none, rollback]",
+            "if: github.event_name == 'push'\n",
+            "if: inputs.deploy == 'by-hand'",
+            "default: none, options: [none, to-dev, to-prod, rollback, by-hand]",
             "options: [none, dev, prod, own]",
             "env: { RUN: to-prod --approve }\n",
             "env: { RUN: run rollback }\n",
             "timeout-minutes: 55",
             "concurrency: deploy-prod\n",
+            "concurrency: rollback-${{ inputs.rollback }}\n",
             "packages: write",
             "id-token: write",
-            "# - Environment prod: required reviewers.",
+            "# - Environment prod: required reviewers; without them nobody is asked. Deployment branches: main.",
             "env: { RUN: \"rollback ${{ inputs.rollback }} --yes\" }",
             "run: forge $RUN\n",
             // Nothing deploys the default branch, and its pushes make the image nevertheless.
@@ -174,6 +181,7 @@ fn deployments_are_guarded_by_branch_tag_and_hand() {
         ],
     );
     assert!(!text.contains("laptop"), "{text}");
+    assert!(!text.contains("nightly"), "{text}");
     // A job's name is taken once: that of the target, then that of going back.
     holds(&text, &["\n  rollback:\n", "\n  rollback_:\n"]);
 }

@@ -51,8 +51,10 @@ fn the_page_says_what_ran_and_needs_nothing() {
     for said in [
         "a &lt;b&gt; &amp; &quot;c&quot;",
         "<b>67 %</b>of the runs succeeded",
-        "<b>1</b>flaky targets",
+        "<b>1</b>flaky target<",
         "1 (100 %)",
+        "until what failed is mended",
+        "<span>the highest: 3 runs</span>",
         "fail: exit code 7",
         "x=&lt;script&gt;alert(1)&lt;/script&gt;",
         "default-src 'none'",

@@ -36,8 +36,12 @@ fn a_missing_or_unfit_tool_is_named_with_what_is_wanted() {
         .forge(&["a"])
         .code(3)
         .says("no-such-tool isn't installed")
-        .says("help: install no-such-tool 1.2");
-    workspace.forge(&["b"]).code(3).says("2.7 is wanted");
+        .says("help: install no-such-tool 1.2 so");
+    workspace
+        .forge(&["b"])
+        .code(3)
+        .says("2.7 is wanted")
+        .says("comes first in PATH: put python3 2.7 before it");
     workspace.forge(&["c"]).code(0);
 }
 
@@ -122,6 +126,60 @@ fn an_unknown_target_has_a_nearest_name() {
     workspace.forge(&[]).code(2).says("default");
 }
 
+/// What newcomers do, and what they should type next.
+#[test]
+fn a_slip_is_answered_with_the_way_on() {
+    let said = |pipeline: &str, args: &[&str], code: i32, said: &str| {
+        Workspace::new(pipeline).forge(args).code(code).says(said);
+    };
+    let fine = "[target.a]\nrun = \"true\"\n";
+    said(fine, &["chek"], 2, "the command `forge check`?");
+    said("", &["test"], 2, "help: declare one: [target.test]");
+    said("target:\n", &["a"], 2, "help: a line is `key = value`");
+    said("[target.a]\nrun = 3\n", &["a"], 2, "write: run = \"3\"");
+    said(fine, &["-f", ".", "a"], 2, "help: work in it: -C .");
+    said(
+        "[target.a]\nrun = \"no-such-program\"\n",
+        &["a"],
+        1,
+        "exit code 127: command not found",
+    );
+    said(
+        "[target.i]\nkind = \"image\"\nrepository = \"i\"\n",
+        &["i"],
+        2,
+        "commit first, or say `tags`",
+    );
+}
+
+#[test]
+fn a_file_by_nearly_the_right_name_is_named() {
+    let workspace = Workspace::new("[target.a]\nrun = \"true\"\n");
+    let (right, near) = ("Pipeline.toml", "pipeline.toml");
+    std::fs::rename(workspace.path(right), workspace.path(near)).expect("renamed");
+    workspace
+        .forge(&["a"])
+        .code(2)
+        .says("there is `pipeline.toml`: rename it to Pipeline.toml");
+}
+
+/// A glob that is spelt wrong would never run its target again.
+#[test]
+fn check_tells_of_what_does_nothing() {
+    let workspace = Workspace::new(
+        "[target.idle]\n\
+         [target.a]\ninputs = [\"srcs/*\", \"src/*\", \"!src/x\", \"build/gen/*\"]\nrun = \"true\"\nneeds = [\"gen\"]\n\
+         [target.gen]\noutputs = [\"build/gen\"]\nrun = \"true\"\n",
+    );
+    workspace.write("src/y", "y");
+    let ran = workspace.forge(&["check"]);
+    let ran = ran
+        .code(0)
+        .says("`srcs/*` matches no file here")
+        .says("`idle` does nothing");
+    assert_eq!(ran.stderr.matches('⚠').count(), 2, "{}", ran.stderr);
+}
+
 #[test]
 fn a_bad_option_is_a_usage_error() {
     let workspace = Workspace::new("");
@@ -129,7 +187,10 @@ fn a_bad_option_is_a_usage_error() {
         .forge(&["--keep-goin"])
         .code(2)
         .says("--keep-going");
-    workspace.forge(&["-j", "0"]).code(2).says("-j");
+    workspace
+        .forge(&["-j", "0"])
+        .code(2)
+        .says("--jobs <N>': a whole number from 1 on");
     workspace.forge(&["-j", "many"]).code(2).says("many");
     workspace
         .forge(&["--var", "novalue"])

@@ -226,3 +226,20 @@ fn the_plan_forbids_something() {
         BTreeSet::from(["engine::event".to_owned(), "graph".to_owned()])
     );
 }
+
+/// Its own image is built from `src/` alone: cargo looks for whatever has no path, and finds it missing there.
+#[test]
+fn what_the_image_leaves_out_is_not_looked_for() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    let text = fs::read_to_string(manifest).expect("Cargo.toml");
+    let manifest: toml::Table = text.parse().expect("TOML");
+    for kind in ["bench", "example", "test"] {
+        let all = manifest.get(kind).and_then(|all| all.as_array());
+        for one in all.into_iter().flatten() {
+            assert!(
+                one.get("path").is_some(),
+                "[[{kind}]] without a path: {one:?}"
+            );
+        }
+    }
+}

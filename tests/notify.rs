@@ -369,6 +369,36 @@ fn ten_failures_are_one_failed_run() {
     assert!(document["branch"].is_null());
 }
 
+/// Told once, at the third failure; a success begins again.
+#[test]
+fn what_keeps_failing_is_told_at_the_third_time() {
+    let http = Http::new(&[]);
+    let lines = "url = \"${env.HOOK}\"\non = \"target-keeps-failing\"\n\
+                 [target.unit]\ncache = false\nrun = \"test -e good\"";
+    let bed = bed("webhook", lines, &http.url("/"));
+    let told = |wanted: usize| {
+        bed.plain(&["unit"]);
+        assert_eq!(http.requests().len(), wanted);
+    };
+    told(0);
+    told(0);
+    told(1);
+    told(1);
+    bed.write("good", "");
+    told(1);
+    bed.remove("good");
+    told(1);
+    told(1);
+    told(2);
+    let document = http.requests()[0].json();
+    assert_eq!(document["event"], "target-keeps-failing");
+    assert_eq!(document["title"], "shop: unit keeps failing on main");
+    assert_eq!(
+        document["targets"][0]["reason"],
+        "exit code 1, the third time in a row"
+    );
+}
+
 #[test]
 fn filters_and_fine_runs_keep_quiet() {
     let http = Http::new(&[]);
@@ -497,6 +527,10 @@ impl Source for Here {
             branch: Some("main".into()),
             ..About::default()
         }
+    }
+
+    fn failures_before(&self, _: &str) -> usize {
+        0
     }
 
     fn values(&self, _: ProjectId) -> Box<dyn Lookup + '_> {

@@ -10,7 +10,7 @@ use crate::graph::closure;
 use crate::pipeline::model::{Environment, Target, TargetId, Text, Workspace};
 
 use super::condition::{Ref, expression, filter, literal};
-use super::jobs::{Jobs, environment};
+use super::jobs::{BY_HAND, Jobs, PUSH, environment, takes};
 use super::steps::step_with;
 use super::variables::Variables;
 use super::yaml::{Map, Yaml, document, shared};
@@ -103,8 +103,12 @@ impl Writer<'_> {
             settings.push(format!("{}: secrets.", names.join(", ")));
         }
         for environment in self.approved() {
+            let branches = match environment.branch.is_empty() {
+                true => String::new(),
+                false => format!(" Deployment branches: {}.", environment.branch.join(", ")),
+            };
             settings.push(format!(
-                "Environment {}: required reviewers. Without them nobody is asked.",
+                "Environment {}: required reviewers; without them nobody is asked.{branches}",
                 environment.name
             ));
         }
@@ -155,16 +159,18 @@ impl Writer<'_> {
             .maybe("workflow_dispatch", self.dispatch())
     }
 
-    /// What people start by hand: a rollback, and what no branch deploys.
+    /// What people start by hand: a deployment, a rollback.
     fn dispatch(&self) -> Option<Map> {
         let by_hand = self.by_hand();
         // One choice alone is always made.
         let none = (!by_hand.is_empty()).then(|| CHOOSE_NONE.to_owned());
         let choice = |what: &str, names: Vec<String>| {
             let options = none.iter().cloned().chain(names).collect();
+            // Who starts it by a command leaves out what isn't meant.
             let choice = Map::default()
                 .with("description", what)
                 .with("type", "choice")
+                .maybe("default", none.as_deref())
                 .with("options", Yaml::Flow(options));
             Yaml::Inline(choice)
         };
@@ -178,16 +184,19 @@ impl Writer<'_> {
         (!environments.is_empty()).then(|| Map::default().with("inputs", inputs))
     }
 
-    /// Deploy targets that no branch or tag starts.
+    /// Deploy targets that people may start.
     fn by_hand(&self) -> Vec<String> {
         let deploys = self.jobs.deploys.iter().map(|id| self.ws.target(*id));
-        let by_hand = deploys.filter(|target| self.is_by_hand(target));
+        let by_hand = deploys.filter(|target| takes(target, BY_HAND));
         by_hand.map(|target| target.address.to_string()).collect()
     }
 
-    fn is_by_hand(&self, target: &Target) -> bool {
+    /// Whether a push starts it: of its branch or tag, or any where its `when` asks for no more than a push.
+    fn is_pushed(&self, target: &Target) -> bool {
         let (branches, tags) = self.refs(target);
-        branches.is_empty() && tags.is_empty()
+        let named = !branches.is_empty() || !tags.is_empty();
+        let events = target.when.iter().any(|when| !when.event.is_empty());
+        takes(target, PUSH) && (named || events)
     }
 
     /// Branches and tags that a target is deployed from: its own, else its environment's.
@@ -204,9 +213,15 @@ impl Writer<'_> {
 
     /// When a deploy target runs.
     fn deploys_if(&self, target: &Target) -> String {
-        if self.is_by_hand(target) {
-            return format!("inputs.deploy == {}", literal(&target.address));
-        }
+        let pushed = self.is_pushed(target).then(|| self.pushed_if(target));
+        let chosen = || format!("inputs.deploy == {}", literal(&target.address));
+        let ways = pushed
+            .into_iter()
+            .chain(takes(target, BY_HAND).then(chosen));
+        ways.collect::<Vec<_>>().join(" || ")
+    }
+
+    fn pushed_if(&self, target: &Target) -> String {
         let (branches, tags) = self.refs(target);
         let mut all = vec!["github.event_name == 'push'".to_owned()];
         if !branches.is_empty() {
@@ -250,7 +265,7 @@ impl Writer<'_> {
     /// Whether every push to a branch ends in a deployment that makes all images: then they need no job of their own.
     fn deploys_images(&self) -> bool {
         let deploys = self.jobs.deploys.iter().map(|id| self.ws.target(*id));
-        let pushed = || deploys.clone().filter(|target| !self.is_by_hand(target));
+        let pushed = || deploys.clone().filter(|target| self.is_pushed(target));
         let default = &self.options.default_branch;
         let makes_all = |target: &Target| {
             let needed = closure(self.ws, &[target.id]);
@@ -285,9 +300,9 @@ impl Writer<'_> {
 
     /// Rollbacks check nothing.
     fn unless_rollback(&self) -> Option<String> {
-        let by_hand = match self.deploys_by_hand() {
-            None => String::new(),
-            Some(chosen) => format!(" || {chosen}"),
+        let by_hand = match self.by_hand().is_empty() {
+            true => String::new(),
+            false => format!(" || inputs.deploy != {}", literal(CHOOSE_NONE)),
         };
         let dispatched = !self.environments().is_empty();
         dispatched.then(|| format!("github.event_name != 'workflow_dispatch'{by_hand}"))
@@ -363,7 +378,9 @@ impl Writer<'_> {
             true => job.noted(APPROVAL, "environment", place),
             false => job.with("environment", place),
         };
-        let job = job.with("concurrency", group(&shown(&environment.name)));
+        // One at a time, and none is ever cut off: GitHub's default.
+        let group = format!("deploy-{}", shown(&environment.name));
+        let job = job.with("concurrency", group);
         self.deploying(job, &words)
     }
 
@@ -380,7 +397,8 @@ impl Writer<'_> {
             .with("runs-on", "ubuntu-latest")
             .with("timeout-minutes", longest.unwrap_or(0) + ASIDE_MINUTES)
             .with("environment", chosen)
-            .with("concurrency", group(chosen));
+            // Not behind a deployment that waits for its reviewers; forge refuses while one goes on.
+            .with("concurrency", format!("rollback-{chosen}"));
         self.deploying(job, &format!("rollback {chosen} --yes"))
     }
 
@@ -411,11 +429,6 @@ fn called(words: &[String]) -> String {
         .is_some_and(|word| commands.contains(&word.as_str()));
     let run = if named { "run " } else { "" };
     format!("{run}{}", words.join(" "))
-}
-
-/// One deployment at a time, and none is ever cut off: GitHub's default.
-fn group(environment: &str) -> String {
-    format!("deploy-{environment}")
 }
 
 pub(super) fn inline(key: &str, value: impl Into<Yaml>) -> Yaml {

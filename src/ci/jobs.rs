@@ -10,6 +10,10 @@ use crate::pipeline::model::{
 /// What people call the targets that judge a change, in the order in which they are run.
 const CHECKS: &[&str] = &["lint", "check", "test", "scan"];
 
+/// Events that start a deployment.
+pub const PUSH: &str = "push";
+pub const BY_HAND: &str = "workflow_dispatch";
+
 /// Jobs of a pipeline.
 #[derive(Debug, Default)]
 pub struct Jobs {
@@ -88,9 +92,14 @@ fn why_not(ws: &Workspace, target: &Target, deploy: &Deploy) -> Option<&'static 
             "it deploys to the engine of the machine that runs it, and a runner is gone afterwards",
         );
     }
-    let events = target.when.as_ref().map_or(&[][..], |when| &when.event);
-    let pushed = events.is_empty() || events.iter().any(|event| event == "push" || event == "*");
-    (!pushed).then_some("its `when` wants another event than a push")
+    let starts = takes(target, PUSH) || takes(target, BY_HAND);
+    (!starts).then_some("its `when` wants another event than a push or somebody's hand")
+}
+
+/// Whether a target's `when` lets this event through.
+pub fn takes(target: &Target, event: &str) -> bool {
+    let wanted = target.when.as_ref().map_or(&[][..], |when| &when.event);
+    wanted.is_empty() || wanted.iter().any(|it| it == event || it == "*")
 }
 
 /// The defaults of the root, else of its members, else targets with a usual name, else what nothing else needs;

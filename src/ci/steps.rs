@@ -14,7 +14,12 @@ use super::yaml::{Map, Yaml, shared};
 const INSTALL: &str = "command -v forge || cargo install --locked --git ${{ vars.FORGE_REPOSITORY }} --rev ${{ vars.FORGE_REVISION }} forge";
 
 /// What notifiers hear of runs, whoever deploys.
-const OF_RUNS: &[&str] = &["run-failed", "target-failed", "target-flaky"];
+const OF_RUNS: &[&str] = &[
+    "run-failed",
+    "target-failed",
+    "target-flaky",
+    "target-keeps-failing",
+];
 
 impl Writer<'_> {
     /// Everything before forge itself is called.
@@ -27,10 +32,13 @@ impl Writer<'_> {
     }
 
     pub(super) fn checkout(&self) -> Yaml {
-        let whole = self.asks_history().then(|| inline("fetch-depth", 0));
+        // No target finds the job's token lying in the checkout.
+        let with = Map::default()
+            .maybe("fetch-depth", self.asks_history().then_some(0_u64))
+            .with("persist-credentials", false);
         let step = Map::default()
-            .with("uses", "actions/checkout@v4")
-            .maybe("with", whole);
+            .with("uses", "actions/checkout@v6")
+            .with("with", Yaml::Inline(with));
         shared("checkout", Yaml::Inline(step))
     }
 
@@ -63,12 +71,12 @@ impl Writer<'_> {
         let setups = [
             (
                 "python",
-                "actions/setup-python@v5",
+                "actions/setup-python@v6",
                 "python-version",
                 &["python3", "python"][..],
             ),
-            ("node", "actions/setup-node@v4", "node-version", &["node"]),
-            ("go", "actions/setup-go@v5", "go-version", &["go"]),
+            ("node", "actions/setup-node@v6", "node-version", &["node"]),
+            ("go", "actions/setup-go@v6", "go-version", &["go"]),
         ];
         let tools = || targets.iter().flat_map(|id| &self.ws.target(*id).tools);
         let mut steps = Vec::new();
@@ -113,7 +121,7 @@ impl Writer<'_> {
     fn restore_step(&self) -> Yaml {
         let with = self.kept().with("restore-keys", self.cache_key());
         let step = Map::default()
-            .with("uses", "actions/cache/restore@v4")
+            .with("uses", "actions/cache/restore@v5")
             .with("with", with);
         shared("restore", step)
     }
@@ -125,7 +133,7 @@ impl Writer<'_> {
                 "if",
                 "always()",
             )
-            .with("uses", "actions/cache/save@v4")
+            .with("uses", "actions/cache/save@v5")
             .with("with", self.kept())
     }
 
@@ -147,7 +155,7 @@ impl Writer<'_> {
                 .with("username", user)
                 .with("password", password);
             let step = Map::default()
-                .with("uses", "docker/login-action@v3")
+                .with("uses", "docker/login-action@v4")
                 .with("with", with);
             steps.push(shared("registry", step));
         }
@@ -249,7 +257,7 @@ fn aws_step(region: Option<String>) -> Yaml {
         .with("role-to-assume", "${{ vars.AWS_ROLE_ARN }}")
         .with("aws-region", region);
     let step = Map::default()
-        .with("uses", "aws-actions/configure-aws-credentials@v4")
+        .with("uses", "aws-actions/configure-aws-credentials@v6")
         .with("with", with);
     shared("aws", step)
 }

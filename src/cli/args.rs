@@ -39,7 +39,7 @@ pub struct Options {
     #[arg(short = 'f', long, value_name = "FILE", global = true)]
     pub file: Option<PathBuf>,
     /// Run so many targets at once [default: cores]
-    #[arg(short = 'j', long, value_name = "N", global = true)]
+    #[arg(short = 'j', long, value_name = "N", global = true, value_parser = jobs)]
     pub jobs: Option<std::num::NonZeroUsize>,
     /// Go on with what doesn't depend on a failure
     #[arg(short = 'k', long, global = true)]
@@ -77,6 +77,9 @@ pub struct Options {
     /// Deploy though another deployment is going on
     #[arg(long, global = true)]
     pub takeover: bool,
+    /// Deploy what runs already once more, for new tasks; nothing else runs for that
+    #[arg(long, global = true)]
+    pub restart: bool,
     /// How to show the output of targets
     #[arg(long, value_enum, value_name = "HOW", global = true)]
     pub output: Option<Output>,
@@ -284,6 +287,11 @@ pub fn parse(line: Vec<OsString>) -> Result<Cli, clap::Error> {
 fn read(command: &mut clap::Command, line: &[OsString]) -> Result<Cli, clap::Error> {
     let matches = command.try_get_matches_from_mut(line)?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(command))
+}
+
+fn jobs(text: &str) -> Result<std::num::NonZeroUsize, String> {
+    text.parse()
+        .map_err(|_| "a whole number from 1 on".to_owned())
 }
 
 /// Words that are nothing but targets. To describe the whole command line takes as long as to look at a hundred targets,

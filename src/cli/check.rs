@@ -8,10 +8,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::engine::plan;
+use crate::engine::session::Session;
 use crate::image::dockerfile::Dockerfile;
 use crate::image::dockerignore::Dockerignore;
 use crate::image::practice::{Surroundings, advise};
 use crate::pipeline::Problem;
+use crate::pipeline::glob::Glob;
 use crate::pipeline::model::{FileId, Kind, SourceFile, Span, Target, Workspace};
 use crate::pipeline::problem::Sources;
 use crate::report::style::count;
@@ -20,6 +22,11 @@ use super::context::{Context, Ended};
 
 /// Advice on a Dockerfile.
 const DOCKERFILE: &str = "forge::dockerfile";
+
+/// A target without anything to do.
+const IDLE: &str = "forge::idle-target";
+/// A glob of `inputs` that matches nothing.
+const NO_INPUT: &str = "forge::no-input";
 
 /// Reads everything; says what is wrong, or that nothing is.
 ///
@@ -38,7 +45,11 @@ pub fn run(context: &Context, out: &mut dyn Write) -> Result<u8, Ended> {
     let advice: Vec<_> = ws
         .targets
         .iter()
-        .flat_map(|target| on_image(ws, target))
+        .flat_map(|target| {
+            let idle = idle(ws, target).into_iter();
+            let unmatched = unmatched(&session, target).into_iter();
+            idle.chain(unmatched).chain(on_image(ws, target))
+        })
         .collect();
     context.show(&advice);
     if !problems.is_empty() {
@@ -51,6 +62,55 @@ pub fn run(context: &Context, out: &mut dyn Write) -> Result<u8, Ended> {
         count(ws.targets.len(), "target", "targets")
     );
     Ok(u8::from(said.is_err()))
+}
+
+/// A target that does nothing.
+fn idle(ws: &Workspace, target: &Target) -> Option<Problem> {
+    let is_empty = matches!(target.kind, Kind::Group) && target.needs.is_empty();
+    is_empty.then(|| {
+        Problem::warning(IDLE, format!("`{}` does nothing", target.address))
+            .label(&target.span, "no `run`, and no `needs`")
+            .help("write what it runs: run = \"…\"")
+            .in_workspace(ws)
+    })
+}
+
+/// Inputs that are no file, and that no target makes: what they should have named is read unseen.
+fn unmatched(session: &Session, target: &Target) -> Vec<Problem> {
+    let ws = &session.ws;
+    let made: Vec<&str> = ws
+        .targets
+        .iter()
+        .flat_map(|target| &target.outputs)
+        .map(|output| output.pattern.split('*').next().unwrap_or_default())
+        .collect();
+    let is_made = |glob: &Glob| {
+        glob.bases().any(|base| {
+            let near = |made: &&str| made.starts_with(&base) || base.starts_with(*made);
+            made.iter().any(near)
+        })
+    };
+    let patterns = target.inputs.iter().flatten();
+    let mut globs = patterns
+        .filter(|input| !input.exclude && !input.literal)
+        .map(|input| (input, Glob::new(&input.pattern)))
+        .filter(|(_, glob)| !is_made(glob))
+        .peekable();
+    let found = globs.peek().and_then(|_| session.inputs(target, None).ok());
+    let Some(found) = found else {
+        return Vec::new();
+    };
+    let is_there = |glob: &Glob| found.stat_of_each().any(|(path, _)| glob.matches(path));
+    globs
+        .filter(|(_, glob)| !is_there(glob))
+        .map(|(input, _)| {
+            let message = format!("`{}` matches no file here", input.pattern);
+            Problem::warning(NO_INPUT, message)
+                .label(&input.span, "this glob")
+                .help("correct it, or take it out; what git ignores is never matched by a glob")
+                .in_workspace(ws)
+        })
+        .collect()
 }
 
 /// What there is to say about the Dockerfile of an image target.

@@ -1,5 +1,6 @@
 //! `forge notify test NAME`, and what a run's notifiers are told of where it happens.
 
+use std::cell::OnceCell;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use crate::engine::event::Listener;
 use crate::engine::plan::Plan;
 use crate::engine::render::Plain;
 use crate::engine::session::Session;
+use crate::history::{self, repairs::failures_in_a_row};
 use crate::notify::{
     About, Failure, FailureKind, Notice, Notifying, Report, Settings, Source, once,
 };
@@ -36,26 +38,43 @@ pub enum Action {
 }
 
 /// What a session knows of where it runs.
-struct Surroundings<'a>(&'a Session);
+struct Surroundings<'a> {
+    session: &'a Session,
+    history: OnceCell<Vec<history::Run>>,
+}
+
+impl<'a> Surroundings<'a> {
+    fn of(session: &'a Session) -> Surroundings<'a> {
+        let history = OnceCell::new();
+        Surroundings { session, history }
+    }
+}
 
 impl Source for Surroundings<'_> {
     fn about(&self) -> About {
         About {
-            project: self.0.ws.project(ProjectId(0)).name.clone(),
-            branch: self.0.git.branch().map(str::to_owned),
-            commit: self.0.git.sha().map(str::to_owned),
-            who: self.0.who(),
-            link: self.0.page(),
+            project: self.session.ws.project(ProjectId(0)).name.clone(),
+            branch: self.session.git.branch().map(str::to_owned),
+            commit: self.session.git.sha().map(str::to_owned),
+            who: self.session.who(),
+            link: self.session.page(),
         }
     }
 
+    fn failures_before(&self, target: &str) -> usize {
+        // Without a history nothing is known to have failed before.
+        let read = || history::read(&self.session.cache_dir).unwrap_or_default();
+        let runs = self.history.get_or_init(read);
+        failures_in_a_row(runs, self.session.git.branch(), target)
+    }
+
     fn values(&self, project: ProjectId) -> Box<dyn Lookup + '_> {
-        let session = self.0;
+        let session = self.session;
         Box::new(Plain { session, project })
     }
 
     fn is_ci(&self) -> bool {
-        self.0.is_ci()
+        self.session.is_ci()
     }
 }
 
@@ -70,7 +89,7 @@ pub fn tell<T>(
     screen: &mut dyn Listener,
     work: impl FnOnce(&mut dyn Listener) -> T,
 ) -> T {
-    let surroundings = Surroundings(session);
+    let surroundings = Surroundings::of(session);
     let Some(mut notifying) = Notifying::new(&session.ws, &surroundings) else {
         return work(screen);
     };
@@ -103,7 +122,7 @@ pub fn run(context: &Context, args: &Args, out: &mut dyn Write) -> Result<u8, En
     let Action::Test = args.action;
     let notifier = find(&place, &args.name)?;
     let session = context.reading(&place);
-    let surroundings = Surroundings(&session);
+    let surroundings = Surroundings::of(&session);
     let values = surroundings.values(place.member.unwrap_or(ProjectId(0)));
     let settings = Settings::read(notifier, &*values);
     let kind = kind(notifier.kind);

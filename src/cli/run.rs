@@ -182,6 +182,7 @@ pub fn options(context: &Context, words: &Words, chosen: &Chosen) -> session::Op
         approve: options.approve.clone(),
         hotfix: options.hotfix.clone(),
         takeover: options.takeover,
+        restart: options.restart,
         logs: options.verbose > 0,
         named: chosen.named.clone(),
         args: words.args.clone(),

@@ -73,6 +73,10 @@ fn summary(stats: &Stats, days: Option<u32>, out: &mut dyn Write) -> io::Result<
         out,
         "a run takes {average} on average, {median} at the median, {p95} at the 95th percentile"
     )?;
+    if let Some(recovery) = stats.time_to_recovery_ms {
+        let recovery = time(recovery);
+        writeln!(out, "what failed is mended after {recovery}, at the median")?;
+    }
     writeln!(out, "the cache saved {saved}")
 }
 
@@ -197,6 +201,7 @@ mod tests {
         let expected = "\
 2 runs, 1 succeeded (50%)
 a run takes 34.5s on average, 4.0s at the median, 1m 05s at the 95th percentile
+what failed is mended after 191h 59m, at the median
 the cache saved 6.0s
 
 TARGET        RUNS  FAILED  RESTORED  AVERAGE  FLAKY  SAVED

@@ -36,7 +36,7 @@ pub struct Request {
     pub hotfix: Option<String>,
     /// Goes ahead though another deployment is going on.
     pub takeover: bool,
-    /// What runs already is started anew.
+    /// What runs already is started anew, for new tasks that read their secrets again.
     pub force: bool,
 }
 

@@ -153,6 +153,8 @@ impl Job<'_> {
             Exit::Signal(libc::SIGINT) | Exit::Code(130) if self.target.interactive => {
                 End::Cancelled
             }
+            // What a shell says of a command that it doesn't find.
+            Exit::Code(127) => End::Failed("exit code 127: command not found".into(), Some(127)),
             Exit::Code(code) => End::Failed(format!("exit code {code}"), Some(code)),
             Exit::Signal(signal) => {
                 End::Failed(format!("killed by signal {signal}"), Some(128 + signal))

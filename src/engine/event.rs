@@ -50,6 +50,9 @@ impl Outcome {
     }
 }
 
+/// Why a target is skipped that only skipped ones need.
+pub const UNNEEDED: &str = "nothing that runs needs it";
+
 /// How many targets ended how. Groups don't count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {

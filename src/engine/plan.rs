@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::graph;
-use crate::pipeline::glob::Glob;
+use crate::pipeline::glob::{Glob, has_wildcard};
 use crate::pipeline::model::{Kind, Reference, Target, TargetId, Text, When, Workspace};
 use crate::pipeline::problem::Problem;
 
-use super::event::Event;
+use super::event::{Event, UNNEEDED};
 use super::found::Found;
 use super::look::{Fault, Look};
 use super::scheduler::Node;
@@ -100,7 +100,7 @@ impl Plan {
 fn drop_unneeded(nodes: &mut [Node], targets: &[TargetId], selected: &[TargetId]) {
     let selected: HashSet<&TargetId> = selected.iter().collect();
     let mut wanted = vec![false; nodes.len()];
-    let mut why: Vec<Option<String>> = vec![None; nodes.len()];
+    let mut unneeded = vec![false; nodes.len()];
     for number in (0..nodes.len()).rev() {
         wanted[number] |= selected.contains(&targets[number]) || !nodes[number].follows.is_empty();
         let runs = wanted[number] && nodes[number].unmet.is_none();
@@ -108,14 +108,13 @@ fn drop_unneeded(nodes: &mut [Node], targets: &[TargetId], selected: &[TargetId]
             if runs {
                 wanted[need] = true;
             } else {
-                why[need]
-                    .get_or_insert_with(|| "when it is needed: nothing that runs needs it".into());
+                unneeded[need] = true;
             }
         }
     }
     for (number, node) in nodes.iter_mut().enumerate() {
-        if !wanted[number] && node.unmet.is_none() {
-            node.unmet = why[number].take();
+        if !wanted[number] && unneeded[number] && node.unmet.is_none() {
+            node.unmet = Some(UNNEEDED.into());
         }
     }
 }
@@ -182,8 +181,20 @@ fn refused(ws: &Workspace, target: &Target, reason: &str) -> Problem {
         format!("{} isn't run here: it wants {condition}", target.address),
     )
     .label(span, "this condition")
-    .help("nothing was run; a target that is only needed by others is skipped instead")
+    .help(way_through(target, reason))
     .in_workspace(ws)
+}
+
+/// What to type, where the condition says it: a branch to be on, of those that it takes.
+fn way_through(target: &Target, reason: &str) -> String {
+    let branches = target.when.as_ref().map_or(&[][..], |when| &when.branch);
+    let branch = branches.iter().find(|branch| !has_wildcard(branch));
+    match branch {
+        Some(branch) if reason.starts_with("when branch") => {
+            format!("nothing was run; it is run after `git switch {branch}`")
+        }
+        _ => "nothing was run; a target that is only needed by others is skipped instead".into(),
+    }
 }
 
 /// References of a target that have no value here.
@@ -215,6 +226,10 @@ fn without_value(
             if let Err(error) = session.value(reference, target.project) {
                 let help = match reference {
                     Reference::Env(name) => format!("set it: {name}=… forge {}", target.address),
+                    Reference::GitSha | Reference::GitShortSha if is_tagged_by_default(target) => {
+                        "commit first, or say `tags`: without them an image is tagged ${git.sha}"
+                            .into()
+                    }
                     _ => "run it in a git checkout where there is one".into(),
                 };
                 problems.push(
@@ -227,6 +242,14 @@ fn without_value(
         }
     }
     problems
+}
+
+/// Whether an image's tags are those that nobody wrote: their place is the target's own.
+fn is_tagged_by_default(target: &Target) -> bool {
+    match &target.kind {
+        Kind::Image(image) => image.tags.iter().any(|tag| tag.span == target.span),
+        _ => false,
+    }
 }
 
 fn texts<'a>(session: &'a Session, target: &'a Target) -> Vec<&'a Text> {

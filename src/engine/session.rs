@@ -51,6 +51,8 @@ pub struct Options {
     pub hotfix: Option<String>,
     /// Deploys though another deployment is going on.
     pub takeover: bool,
+    /// Starts anew what runs already, as `force` does, without running anything else for that.
+    pub restart: bool,
     /// Look nothing up and store nothing.
     pub no_cache: bool,
     /// Run without the cache, and watched: what they read and write is compared with what they declare.

@@ -75,10 +75,7 @@ impl Tools {
     ) -> Result<String, ToolError> {
         let program = find(&tool.name, dir, env).ok_or_else(|| ToolError {
             message: format!("{} isn't installed", tool.name),
-            help: format!(
-                "install {} {} so that it is in PATH",
-                tool.name, tool.requirement
-            ),
+            help: format!("install {} so that it is in PATH", wanted(tool)),
         })?;
         let printed = self.printed(&tool.name, &program, dir, env)?;
         let version = first_version(&printed).ok_or_else(|| ToolError {
@@ -94,7 +91,11 @@ impl Tools {
                     "{} is {}, and {} is wanted",
                     tool.name, version.0, tool.requirement
                 ),
-                help: format!("{} is the one found first in PATH", program.display()),
+                help: format!(
+                    "{} comes first in PATH: put {} before it",
+                    program.display(),
+                    wanted(tool)
+                ),
             });
         }
         Ok(version.0)
@@ -208,6 +209,14 @@ pub fn find(name: &str, dir: &Path, env: &[(OsString, OsString)]) -> Option<Path
     std::env::split_paths(&path.1)
         .map(|directory| dir.join(directory).join(name))
         .find(|path| is_program(path))
+}
+
+/// `node >=20`, or `node`.
+fn wanted(tool: &Tool) -> String {
+    match tool.requirement.as_str() {
+        "*" => tool.name.clone(),
+        requirement => format!("{} {requirement}", tool.name),
+    }
 }
 
 fn is_program(path: &Path) -> bool {

@@ -4,10 +4,14 @@ use std::collections::HashSet;
 
 use globset::{Glob, GlobMatcher};
 
+use crate::pipeline::COMMANDS;
 use crate::pipeline::code;
 use crate::pipeline::model::{Project, ProjectId, TargetId, Workspace};
 use crate::pipeline::problem::Problem;
 use crate::pipeline::suggest;
+
+/// Where a file has none.
+const NO_TARGETS: &str = "declare one: [target.test] with `run`; `forge init` writes a first file";
 
 /// The targets that words name, each once, in the order of the words.
 ///
@@ -46,9 +50,7 @@ fn defaults(ws: &Workspace, from: Option<ProjectId>) -> Result<Vec<TargetId>, Pr
     };
     let names = in_sight(ws, from);
     let help = match names.is_empty() {
-        true => {
-            "declare one: [target.test] with `run`; `forge init` writes a first file".to_owned()
-        }
+        true => NO_TARGETS.to_owned(),
         false => format!(
             "targets: {}; default = […] in [{table}] says which a bare `forge` runs",
             suggest::list(&names)
@@ -145,7 +147,9 @@ fn unknown(ws: &Workspace, word: &str, from: Option<ProjectId>) -> Problem {
             let bare = ws.targets.iter().map(|target| target.name.as_str());
             match suggest::nearest(word, bare.filter(|_| from.is_none())) {
                 Some(near) => Some(format!("did you mean `{near}`?")),
-                None => suggest::help(word, "targets", names),
+                None => command(word)
+                    .or_else(|| suggest::help(word, "targets", names))
+                    .or_else(|| Some(NO_TARGETS.into())),
             }
         }),
     };
@@ -157,6 +161,12 @@ fn unknown(ws: &Workspace, word: &str, from: Option<ProjectId>) -> Problem {
         format!("there is no target `{word}`{place}"),
     )
     .maybe_help(help)
+}
+
+/// A command that was probably meant.
+fn command(word: &str) -> Option<String> {
+    let near = suggest::nearest(word, COMMANDS.iter().copied())?;
+    Some(format!("did you mean the command `forge {near}`?"))
 }
 
 impl Matcher {

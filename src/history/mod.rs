@@ -6,6 +6,7 @@
 
 pub mod deployments;
 mod recorder;
+pub mod repairs;
 pub mod stats;
 
 use std::fs::{self, File, OpenOptions};
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::event::{Counts, Outcome};
+use crate::engine::event::{Counts, Outcome, UNNEEDED};
 use crate::fault;
 
 pub use recorder::{About, Recorder};
@@ -166,9 +167,10 @@ pub fn last_run(runs: &[Run]) -> Option<Unfinished> {
     Some(unfinished)
 }
 
-/// A target skipped by its own `when` would be skipped again; its reason starts with that word.
+/// A target skipped by its own `when` would be skipped again, and so would what only it needs; a condition's
+/// reason starts with that word.
 fn is_own_condition(reason: &str) -> bool {
-    reason.trim_start_matches('`').starts_with("when")
+    reason == UNNEEDED || reason.trim_start_matches('`').starts_with("when")
 }
 
 #[cfg(test)]

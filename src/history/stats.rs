@@ -1,12 +1,14 @@
 //! Figures from the history. Pure: knows nothing of files, clocks or tables.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::engine::event::Outcome;
 
+use super::repairs::repairs;
 use super::{Run, Target};
 
 /// What the runs of a window come to.
@@ -22,6 +24,8 @@ pub struct Stats {
     pub p95_ms: u64,
     /// How long everything took that the cache answered for, when it ran.
     pub saved_ms: u64,
+    /// From a run that broke a branch to the one that mended it, at the median; none where nothing was mended.
+    pub time_to_recovery_ms: Option<u64>,
     /// By address.
     pub targets: Vec<TargetStats>,
 }
@@ -57,6 +61,8 @@ pub fn window(runs: Vec<Run>, days: Option<u32>, now: Timestamp) -> Vec<Run> {
 pub fn stats(runs: &[Run]) -> Stats {
     let mut durations: Vec<u64> = runs.iter().map(|run| run.duration_ms).collect();
     durations.sort_unstable();
+    let mut repairs: Vec<u64> = repairs(runs).into_iter().map(ms).collect();
+    repairs.sort_unstable();
     let succeeded = runs.iter().filter(|run| run.ok).count();
     Stats {
         runs: runs.len(),
@@ -66,6 +72,7 @@ pub fn stats(runs: &[Run]) -> Stats {
         median_ms: percentile(&durations, 50),
         p95_ms: percentile(&durations, 95),
         saved_ms: runs.iter().map(|run| run.saved_ms).sum(),
+        time_to_recovery_ms: (!repairs.is_empty()).then(|| percentile(&repairs, 50)),
         targets: targets(runs),
     }
 }
@@ -102,6 +109,10 @@ fn target(name: &str, records: &[&Target]) -> TargetStats {
         flakiness: share(flaky, durations.len()),
         saved_ms: records.iter().filter_map(|t| t.saved_ms).sum(),
     }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn share(part: usize, whole: usize) -> Option<f64> {

@@ -8,7 +8,7 @@ use crate::engine::event::{Event, Finished, Listener};
 use super::stats::{Stats, stats, window};
 use super::*;
 
-fn target(name: &str, outcome: Outcome, duration_ms: u64) -> Target {
+pub(super) fn target(name: &str, outcome: Outcome, duration_ms: u64) -> Target {
     Target {
         target: name.into(),
         outcome,
@@ -22,7 +22,7 @@ fn target(name: &str, outcome: Outcome, duration_ms: u64) -> Target {
     }
 }
 
-fn run(id: &str, when: &str, ok: bool, duration_ms: u64, targets: Vec<Target>) -> Run {
+pub(super) fn run(id: &str, when: &str, ok: bool, duration_ms: u64, targets: Vec<Target>) -> Run {
     Run {
         version: VERSION,
         id: id.into(),
@@ -205,6 +205,7 @@ fn retry_takes_what_failed_and_what_that_kept() {
         skipped("image", "needs test, which failed"),
         skipped("deploy", "when.branch is main"),
         skipped("notes", "`when` does not hold"),
+        skipped("manual", UNNEEDED),
     ];
     let runs = [
         run("a", "x", false, 1, vec![target("old", Outcome::Failed, 1)]),

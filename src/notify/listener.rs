@@ -14,10 +14,17 @@ use super::settings::Settings;
 /// The exit code of a run that was interrupted: whoever did that knows.
 const INTERRUPTED: u8 = 130;
 
+/// So many failures in a row, and a target keeps failing.
+const IN_A_ROW: usize = 3;
+const THIRD: &str = "the third time in a row";
+
 /// What notices need to know that events don't tell; asked only when there is something to tell.
 pub trait Source {
     /// Where it happened.
     fn about(&self) -> About;
+
+    /// How often a target failed on this branch since it last succeeded there, before this run.
+    fn failures_before(&self, target: &str) -> usize;
 
     /// Values for the settings of a notifier of this project.
     fn values(&self, project: ProjectId) -> Box<dyn Lookup + '_>;
@@ -72,8 +79,12 @@ impl<'a> Notifying<'a> {
             let (target, reason) = (&finished.target, &finished.reason);
             Trouble::new(target, reason, &finished.log, finished.duration)
         };
-        if finished.outcome == Outcome::Failed && self.wants(&[Kind::RunFailed, Kind::TargetFailed])
-        {
+        let of_failures = [
+            Kind::RunFailed,
+            Kind::TargetFailed,
+            Kind::TargetKeepsFailing,
+        ];
+        if finished.outcome == Outcome::Failed && self.wants(&of_failures) {
             self.failed.push(of(finished));
         }
         if finished.flaky && self.wants(&[Kind::TargetFlaky]) {
@@ -147,6 +158,8 @@ impl<'a> Notifying<'a> {
                 .into_iter()
                 .map(move |trouble| Notice::target(kind, about.clone(), trouble))
         };
+        let kept = self.kept_failing(&failed);
+        notices.extend(of_targets(Kind::TargetKeepsFailing, kept));
         notices.extend(of_targets(Kind::TargetFailed, failed));
         notices.extend(of_targets(Kind::TargetFlaky, flaky));
         for notice in &notices {
@@ -154,6 +167,20 @@ impl<'a> Notifying<'a> {
                 self.tell(number, notice);
             }
         }
+    }
+
+    /// Those that failed for the third time now: who was told then knows.
+    fn kept_failing(&self, failed: &[Trouble]) -> Vec<Trouble> {
+        if !self.wants(&[Kind::TargetKeepsFailing]) {
+            return Vec::new();
+        }
+        let third = |it: &&Trouble| self.source.failures_before(&it.target) + 1 == IN_A_ROW;
+        let kept = failed.iter().filter(third).cloned();
+        kept.map(|it| Trouble {
+            reason: format!("{}, {THIRD}", it.reason),
+            ..it
+        })
+        .collect()
     }
 
     fn tell(&mut self, number: usize, notice: &Notice) {

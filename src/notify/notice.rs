@@ -12,6 +12,7 @@ pub enum Kind {
     RunFailed,
     TargetFailed,
     TargetFlaky,
+    TargetKeepsFailing,
     DeployStarted,
     DeploySucceeded,
     DeployFailed,
@@ -27,6 +28,7 @@ impl Kind {
             Kind::RunFailed => "run-failed",
             Kind::TargetFailed => "target-failed",
             Kind::TargetFlaky => "target-flaky",
+            Kind::TargetKeepsFailing => "target-keeps-failing",
             Kind::DeployStarted => "deploy-started",
             Kind::DeploySucceeded => "deploy-succeeded",
             Kind::DeployFailed => "deploy-failed",
@@ -37,7 +39,10 @@ impl Kind {
 
     fn mark(self) -> &'static str {
         match self {
-            Kind::RunFailed | Kind::TargetFailed | Kind::DeployFailed => "❌",
+            Kind::RunFailed
+            | Kind::TargetFailed
+            | Kind::TargetKeepsFailing
+            | Kind::DeployFailed => "❌",
             Kind::TargetFlaky => "⚠️",
             Kind::DeployStarted => "🚀",
             Kind::DeploySucceeded => "✅",
@@ -188,6 +193,7 @@ impl Notice {
             },
             Kind::TargetFailed => format!("{target} failed{on}"),
             Kind::TargetFlaky => format!("{target} is flaky{on}"),
+            Kind::TargetKeepsFailing => format!("{target} keeps failing{on}"),
             Kind::DeployStarted => format!("deploying to {environment}"),
             Kind::DeploySucceeded => format!("deployed to {environment}"),
             Kind::DeployFailed => format!("the deployment to {environment} failed"),

@@ -43,7 +43,9 @@ pub fn send(settings: &Settings, notice: &Notice, until: Instant) -> Result<Answ
 /// What is sent for a notice: nothing for a deployment that only starts.
 fn events(notice: &Notice, key: &str, on: &[String]) -> Vec<Value> {
     match notice.kind {
-        Kind::RunFailed | Kind::TargetFailed => vec![trigger(notice, key, "error")],
+        Kind::RunFailed | Kind::TargetFailed | Kind::TargetKeepsFailing => {
+            vec![trigger(notice, key, "error")]
+        }
         Kind::TargetFlaky => vec![trigger(notice, key, "warning")],
         Kind::DeployFailed => vec![trigger(notice, key, "critical")],
         Kind::RolledBack if on.iter().any(|on| on == Kind::RolledBack.name()) => {
@@ -100,7 +102,7 @@ fn dedup_key(notice: &Notice) -> String {
     let branch = notice.about.branch.as_deref().unwrap_or("-");
     let key = match (&notice.deployment, notice.kind, notice.targets.first()) {
         (Some(deployment), ..) => format!("environment/{}", deployment.environment),
-        (None, Kind::TargetFailed | Kind::TargetFlaky, Some(target)) => {
+        (None, Kind::TargetFailed | Kind::TargetFlaky | Kind::TargetKeepsFailing, Some(target)) => {
             format!("{}/{branch}/{}", notice.kind.name(), target.target)
         }
         (None, kind, _) => format!("{}/{branch}", kind.name()),

@@ -32,6 +32,14 @@ pub struct Found {
 pub fn find(dir: &Path, file: Option<&Path>) -> Result<Found, Problem> {
     if let Some(file) = file {
         let root_file = dir.join(file);
+        if root_file.is_dir() {
+            let name = file.display();
+            return Err(Problem::new(
+                code::NO_FILE,
+                format!("`{name}` is a directory, and `-f` takes a file"),
+            )
+            .help(format!("work in it: -C {name}")));
+        }
         if !root_file.is_file() {
             return Err(Problem::new(
                 code::NO_FILE,
@@ -71,7 +79,17 @@ fn none_found(dir: &Path) -> Problem {
         format!("there is no {FILE_NAME} in this directory or above it"),
     )
     .cause(format!("looked in {} and all its parents", dir.display()))
-    .help("`forge init` writes one from what is there; `-C DIR` looks elsewhere")
+    .help(match namesake(dir) {
+        Some(name) => format!("there is `{name}`: rename it to {FILE_NAME}"),
+        None => "`forge init` writes one from what is there; `-C DIR` looks elsewhere".into(),
+    })
+}
+
+/// A file of that name in other letters.
+fn namesake(dir: &Path) -> Option<String> {
+    let names = std::fs::read_dir(dir).ok()?.flatten();
+    let mut names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    names.find(|name| name.eq_ignore_ascii_case(FILE_NAME))
 }
 
 fn relative(above: &Path, dir: &Path) -> Option<String> {

@@ -65,7 +65,11 @@ fn syntax(span: &Span, message: &str, found: &str) -> Problem {
             .label(span, "the string has no end")
             .help("close it with the quote it begins with; a string over several lines begins and ends with `\"\"\"`");
     }
-    problem.label(span, message.to_owned())
+    let problem = problem.label(span, message.to_owned());
+    match message.contains("expected `=`") {
+        true => problem.help("a line is `key = value`; a target begins with [target.NAME]"),
+        false => problem,
+    }
 }
 
 /// Where the same key stands before: a header that reads the same, or a line of the same table.

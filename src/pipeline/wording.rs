@@ -82,6 +82,9 @@ pub fn article(value: &DeValue<'_>) -> &'static str {
 pub fn corrected(found: &DeValue<'_>, written: &str, shape: &Shape) -> Option<String> {
     let short = !written.contains('\n') && written.len() < 60;
     match (shape, found) {
+        (Shape::OneOrMany(one), found) if !matches!(found, DeValue::String(_)) => {
+            corrected(found, written, one)
+        }
         (Shape::List(_) | Shape::OneOrMany(_), DeValue::String(_) | DeValue::Integer(_)) => {
             Some(format!("[{written}]"))
         }

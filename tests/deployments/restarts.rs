@@ -1,4 +1,4 @@
-//! `--force`: what runs already is deployed again, as the revision that it is.
+//! `--force` and `--restart`: what runs already is deployed again, as the revision that it is.
 
 use crate::aws::ecs::Ecs;
 use crate::aws::ecs::behavior::Behavior;
@@ -35,11 +35,11 @@ fn what_runs_already_is_started_anew() {
     let completed = bed.tag("app:2", "forge:completed");
     bed.forge(&["deploy", "-n", "--force"])
         .code(0)
-        .says("what comes out as it was is started anew (--force)");
+        .says("what comes out as it was is started anew");
     assert_eq!(bed.updates(), 0);
     bed.forge(&["deploy", "--force"])
         .code(0)
-        .says("started anew: new tasks of the same revision (--force)")
+        .says("started anew: new tasks of the same revision")
         .says("before: `./migrate` is done")
         .says("app: app:2 goes out as ecs-svc/")
         .says("✓ deploy")
@@ -61,6 +61,21 @@ fn what_runs_already_is_started_anew() {
     bed.forge(&["rollback", "production", "--yes"])
         .code(0)
         .says("goes back to app:1");
+}
+
+#[test]
+fn nothing_else_runs_for_a_restart() {
+    let bed = bed("");
+    let before = bed.deployment("app");
+    let restart = ["deploy", "--restart", "-n"];
+    bed.forge(&restart).code(0).says("started anew: new tasks");
+    assert_eq!(bed.writes(), [""; 0]);
+    let ran = bed.forge(&["deploy", "--restart", "--json"]);
+    assert_eq!(ran.code(0).end_of("deploy")["outcome"], "ran");
+    assert_eq!(ran.end_of("image")["outcome"], "fresh");
+    assert_eq!(bed.writes(), ["ecs:UpdateService"]);
+    assert_eq!(bed.primary("app"), "app:2");
+    assert_ne!(bed.deployment("app"), before);
 }
 
 #[test]

@@ -294,7 +294,10 @@ impl Store {
         match opened.and_then(|(db, lock)| Database::new(db, lock)) {
             Ok(database) => Slot::Open(database),
             Err(error) => {
-                (self.warn)(format!("no cache: its records can't be opened ({error})"));
+                (self.warn)(format!(
+                    "no cache: the records in {} can't be opened ({error}); `forge doctor` says more",
+                    self.cache_dir.display()
+                ));
                 Slot::Unusable
             }
         }

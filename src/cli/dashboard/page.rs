@@ -17,6 +17,10 @@ const DRAWN: usize = 100;
 const LISTED: usize = 50;
 /// Days that are drawn.
 const DAYS: usize = 30;
+/// So many bars fill the width; fewer are drawn no wider.
+const FEW: usize = 20;
+const LEGEND: &str = "<p><span class=\"good\">■</span> succeeded <span class=\"bad\">■</span> failed \
+     <span class=\"cut\">■</span> interrupted</p>\n";
 /// Height of a drawing, in its own units.
 const HEIGHT: u64 = 100;
 
@@ -52,12 +56,24 @@ fn tiles(figures: &Stats) -> String {
     let flaky = figures.targets.iter().filter(|one| one.flaky > 0).count();
     let tiles = [
         (percent(figures.success_rate), "of the runs succeeded"),
-        (time(figures.median_ms), "takes a run, at the median"),
-        (time(figures.p95_ms), "at the 95th percentile"),
+        (time(figures.median_ms), "for a run, at the median"),
+        (time(figures.p95_ms), "for a slow one: the 95th percentile"),
+        (
+            figures.time_to_recovery_ms.map_or("–".to_owned(), time),
+            "until what failed is mended, at the median",
+        ),
         (time(figures.saved_ms), "of work saved by the cache"),
-        (flaky.to_string(), "flaky targets"),
+        (
+            flaky.to_string(),
+            if flaky == 1 {
+                "flaky target"
+            } else {
+                "flaky targets"
+            },
+        ),
     ];
-    let tile = |(value, what)| format!("<div class=\"tile\"><b>{value}</b>{what}</div>\n");
+    let tile =
+        |(value, what): (String, &str)| format!("<div class=\"tile\"><b>{value}</b>{what}</div>\n");
     let tiles: String = tiles.into_iter().map(tile).collect();
     format!("<div class=\"tiles\">\n{tiles}</div>\n")
 }
@@ -77,14 +93,22 @@ fn durations(runs: &[Run], figures: &Stats) -> String {
         );
         bars += &bar(at, HEIGHT - height, height, class(run), &title);
     }
+    let longest = newest.iter().map(|run| run.duration_ms).max().unwrap_or(0);
+    let cut = if longest > most { "more than " } else { "" };
+    let scale = [
+        newest.first().map_or_else(String::new, moment),
+        format!("the highest: {cut}{}", time(longest.min(most))),
+        newest.last().map_or_else(String::new, moment),
+    ];
     drawing(
         &format!(
             "How long the last {} took",
             count(newest.len(), "run", "runs")
         ),
-        newest.len().max(20),
+        newest.len(),
         &bars,
-    )
+        &scale,
+    ) + LEGEND
 }
 
 /// Runs of each day, those that failed on top.
@@ -107,13 +131,29 @@ fn by_day(runs: &[Run]) -> String {
         bars += &bar(at, HEIGHT - all, all - good, "bad", &title);
         bars += &bar(at, HEIGHT - good, good, "good", &title);
     }
-    drawing("Runs by day", newest.len().max(20), &bars)
+    let day =
+        |day: Option<&(&&str, &(u64, u64))>| day.map_or_else(String::new, |it| (*it.0).to_owned());
+    let scale = [
+        day(newest.last()),
+        format!("the highest: {}", count(most as usize, "run", "runs")),
+        day(newest.first()),
+    ];
+    drawing("Runs by day", newest.len(), &bars, &scale)
 }
 
-fn drawing(title: &str, slots: usize, bars: &str) -> String {
+/// Bars side by side, and below what stands at the left, what the height means, and what stands at the right.
+fn drawing(title: &str, bars: usize, drawn: &str, scale: &[String; 3]) -> String {
+    let scale: String = scale
+        .iter()
+        .map(|one| format!("<span>{}</span>", text(one)))
+        .collect();
+    // A few bars are bars still, not walls.
+    let share = if bars < FEW { bars * 100 / FEW } else { 100 };
     format!(
-        "<h2>{title}</h2>\n<svg viewBox=\"0 0 {} {HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\">\n{bars}</svg>\n",
-        slots * 10
+        "<h2>{title}</h2>\n<div class=\"drawn\"><div style=\"width: {share}%\">\n\
+         <svg viewBox=\"0 0 {} {HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\">\n{drawn}</svg>\n\
+         <p class=\"scale\">{scale}</p>\n</div></div>\n",
+        bars * 10
     )
 }
 
@@ -146,18 +186,19 @@ fn targets(targets: &[TargetStats]) -> String {
         };
         let _ = writeln!(
             rows,
-            "<tr><td><code>{}</code></td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
-             <td><meter max=\"{most}\" value=\"{}\"></meter></td><td class=\"n\">{failed}</td>\
+            "<tr><td class=\"name\"><code>{}</code></td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
+             <td class=\"n\">{} <meter max=\"{most}\" value=\"{}\"></meter></td><td class=\"n\">{failed}</td>\
              <td class=\"n\">{flaky}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
             text(&one.target),
             one.runs,
             time(one.average_ms),
+            time(total(one)),
             total(one),
             one.restored,
             time(one.saved_ms),
         );
     }
-    let head = "<th>target</th><th class=\"n\">runs</th><th class=\"n\">average</th><th>in all</th>\
+    let head = "<th>target</th><th class=\"n\">runs</th><th class=\"n\">average</th><th class=\"n\">in all</th>\
          <th class=\"n\">failed</th><th class=\"n\">flaky</th><th class=\"n\">restored</th><th class=\"n\">saved</th>";
     table("Targets, by the time that they take", head, &rows)
 }
@@ -173,7 +214,7 @@ fn listed(runs: &[Run]) -> String {
         let _ = writeln!(
             rows,
             "<tr><td class=\"when\">{}</td><td class=\"{}\">{outcome}</td><td class=\"n\">{}</td>\
-             <td class=\"n\">{}</td><td><code>{}</code>{}</td><td>{}</td></tr>",
+             <td class=\"n\">{}</td><td class=\"said\"><code>{}</code>{}</td><td>{}</td></tr>",
             text(&moment(run)),
             class(run),
             time(run.duration_ms),

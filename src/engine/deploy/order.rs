@@ -49,7 +49,7 @@ impl Session {
             now: Timestamp::now(),
             hotfix: options.hotfix.clone(),
             takeover: options.takeover,
-            force: options.force,
+            force: options.force || options.restart,
             image,
             spec,
         };

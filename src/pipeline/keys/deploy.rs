@@ -248,6 +248,7 @@ pub const EVENTS: &[&str] = &[
     "run-failed",
     "target-failed",
     "target-flaky",
+    "target-keeps-failing",
     "deploy-started",
     "deploy-succeeded",
     "deploy-failed",

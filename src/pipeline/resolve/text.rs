@@ -265,10 +265,19 @@ impl Resolver<'_> {
     fn env(&mut self, name: &str, span: &Span, scope: &Scope<'_>) -> Option<Reference> {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if name.is_empty() || !name.chars().all(plain) {
+            let help = match name.contains(":-") {
+                true => {
+                    "forge has no `:-` defaults: set a default in `vars`, or let the shell do it with ${NAME:-default} and `inherit-env`"
+                }
+                false => "a variable's name has letters, digits and `_`: ${env.HOME}",
+            };
             self.report(
-                Problem::new(code::UNKNOWN_REFERENCE, format!("${{env.{name}}} names no variable"))
-                    .label(span, "expected ${env.NAME}")
-                    .help("forge has no `:-` defaults: set a default in `vars`, or let the shell do it with ${NAME:-default} and `inherit-env`"),
+                Problem::new(
+                    code::UNKNOWN_REFERENCE,
+                    format!("${{env.{name}}} names no variable"),
+                )
+                .label(span, "expected ${env.NAME}")
+                .help(help),
             );
             return None;
         }

@@ -63,7 +63,7 @@ pub fn plan(deployment: &Deployment, plan: &DeployPlan, open: bool, style: Style
         page.rows("service", service_rows(service, plan.stops, paint));
     }
     if open && plan.force {
-        let anew = "what comes out as it was is started anew (--force)";
+        let anew = "what comes out as it was is started anew";
         page.rows("", [anew.to_owned()]);
     }
     page.rows(
@@ -122,7 +122,7 @@ fn service_rows(service: &ServicePlan, stops: bool, paint: Paint) -> Vec<String>
         rows.push("the circuit breaker is switched on".into());
     }
     if service.restart {
-        rows.push("started anew: new tasks of the same revision (--force)".into());
+        rows.push("started anew: new tasks of the same revision".into());
         return rows;
     }
     rows.push(match &service.good {

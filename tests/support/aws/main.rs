@@ -63,6 +63,9 @@ fn main() -> ExitCode {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
+    if env::var_os("FORGE_TEST_REGISTRY").is_none() {
+        eprintln!("no image can be pushed: eval \"$(bash tests/setup.sh registry)\" comes first");
+    }
     let aws = Aws::on(&format!("127.0.0.1:{}", options.port));
     aws.speed(options.speed);
     for name in &options.repositories {
