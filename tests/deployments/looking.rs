@@ -180,10 +180,14 @@ fn a_deployment_can_be_cancelled_by_anybody() {
     let ours = bed.deployment("app");
     let other = bed.clone_of();
     other
+        .run(bed.command_in(&other, &["status"]))
+        .code(0)
+        .says("in progress (1 older)");
+    other
         .run(bed.command_in(&other, &["cancel", "production"]))
         .code(0)
-        .says(ours.trim_start_matches("ecs-svc/"))
-        .says("goes back to what was before");
+        .says(&format!("app: {ours} goes back to what was before"))
+        .says("see how it goes: forge status production");
     running
         .wait()
         .code(5)

@@ -121,7 +121,8 @@ fn what_never_completed_is_nothing_to_go_back_to() {
     assert_eq!(bed.primary("app"), "app:4");
     bed.forge(&["rollback", "production", "--to", "3", "--yes"])
         .code(1)
-        .says("app:3 never completed");
+        .says("app:3 never completed")
+        .says("forge history production");
     bed.forge(&BACK).code(0).says("goes back to app:2");
     assert_eq!(bed.primary("app"), "app:2");
 }
@@ -277,7 +278,8 @@ fn a_tag_that_has_moved_brings_back_what_ran() {
     point(&bed.aws, "three");
     bed.forge(&BACK)
         .code(0)
-        .says("as a copy that pins its image");
+        .says("as a copy that pins its image")
+        .says("app: app:3 is app:1 with its image pinned");
     assert_eq!(
         (runs(&bed), bed.pinned("app")),
         (digest("zero"), bed.image("zero"))
