@@ -73,7 +73,7 @@ fn nothing_else_runs_for_a_restart() {
     let ran = bed.forge(&["deploy", "--restart", "--json"]);
     assert_eq!(ran.code(0).end_of("deploy")["outcome"], "ran");
     assert_eq!(ran.end_of("image")["outcome"], "fresh");
-    assert_eq!(bed.writes(), ["ecs:UpdateService"]);
+    assert_eq!(bed.writes(), ["ecs:UpdateService", "ecs:TagResource"]);
     assert_eq!(bed.primary("app"), "app:2");
     assert_ne!(bed.deployment("app"), before);
 }
