@@ -115,8 +115,10 @@ impl Job<'_> {
         let mut unfinished = self.unfinished().unwrap_or_default();
         let mut previous = self.placed(&unfinished);
         previous.extend(state.map(|state| self.session.manifest(&state.manifest)));
-        unfinished.placing.push(digest);
-        self.mark(&unfinished);
+        if !manifest.entries.is_empty() {
+            unfinished.placing.push(digest);
+            self.mark(&unfinished);
+        }
         if unfinished.before.is_none() && previous.iter().any(Option::is_none) {
             self.remove_unlisted(Some(manifest));
         }
