@@ -42,12 +42,13 @@ pub fn run(context: &Context, out: &mut dyn Write) -> Result<u8, Ended> {
         .flat_map(|target| plan::unset(&session, target))
         .collect();
     context.show(&place.warnings);
+    let made = made(ws);
     let advice: Vec<_> = ws
         .targets
         .iter()
         .flat_map(|target| {
             let idle = idle(ws, target).into_iter();
-            let unmatched = unmatched(&session, target).into_iter();
+            let unmatched = unmatched(&session, target, &made).into_iter();
             idle.chain(unmatched).chain(on_image(ws, target))
         })
         .collect();
@@ -76,14 +77,8 @@ fn idle(ws: &Workspace, target: &Target) -> Option<Problem> {
 }
 
 /// Inputs that are no file, and that no target makes: what they should have named is read unseen.
-fn unmatched(session: &Session, target: &Target) -> Vec<Problem> {
+fn unmatched(session: &Session, target: &Target, made: &[&str]) -> Vec<Problem> {
     let ws = &session.ws;
-    let made: Vec<&str> = ws
-        .targets
-        .iter()
-        .flat_map(|target| &target.outputs)
-        .map(|output| output.pattern.split('*').next().unwrap_or_default())
-        .collect();
     let is_made = |glob: &Glob| {
         glob.bases().any(|base| {
             let near = |made: &&str| made.starts_with(&base) || base.starts_with(*made);
@@ -111,6 +106,13 @@ fn unmatched(session: &Session, target: &Target) -> Vec<Problem> {
                 .in_workspace(ws)
         })
         .collect()
+}
+
+/// Where outputs begin, as far as their patterns name it.
+fn made(ws: &Workspace) -> Vec<&str> {
+    let outputs = ws.targets.iter().flat_map(|target| &target.outputs);
+    let starts = outputs.map(|output| output.pattern.split('*').next().unwrap_or_default());
+    starts.collect()
 }
 
 /// What there is to say about the Dockerfile of an image target.
