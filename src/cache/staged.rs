@@ -143,8 +143,10 @@ impl Drop for Staged {
     }
 }
 
+/// Another one for each place: several files of a directory are put back at once.
 fn beside(to: &Path) -> PathBuf {
-    to.with_file_name(format!(".forge-{}", std::process::id()))
+    let place = blake3::hash(to.as_os_str().as_encoded_bytes()).to_hex();
+    to.with_file_name(format!(".forge-{}-{}", std::process::id(), &place[..16]))
 }
 
 /// A file without a name on the file system of a directory; none where that can't be, or couldn't be given a name.
