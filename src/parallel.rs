@@ -6,7 +6,7 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::thread::{self, Builder, JoinHandle};
 
 /// Beyond that, threads that ask the file system only stand in each other's way.
 const MOST: usize = 16;
@@ -43,20 +43,66 @@ pub fn map_with<T: Sync, R: Send, S>(
             done.push((from, mine.collect::<Vec<R>>()));
         }
     };
-    let mut pieces = thread::scope(|scope| {
-        let others: Vec<_> = (0..helpers.count).map(|_| scope.spawn(share)).collect();
-        let mut pieces = share();
-        for other in others {
-            match other.join() {
-                Ok(done) => pieces.extend(done),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
+    let mut others = Others(Vec::with_capacity(helpers.count));
+    others.start(helpers.count, &share);
+    let mut pieces = share();
+    while let Some(other) = others.0.pop() {
+        match other.join() {
+            Ok(done) => pieces.extend(done),
+            Err(panic) => std::panic::resume_unwind(panic),
         }
-        pieces
-    });
+    }
     pieces.sort_unstable_by_key(|(from, _)| *from);
     pieces.into_iter().flat_map(|(_, done)| done).collect()
 }
+
+/// Threads of a burst that somebody still has to wait for.
+struct Others<T>(Vec<JoinHandle<T>>);
+
+impl<T: Send> Others<T> {
+    /// As many as the system allows: whoever asks does what they would have done.
+    fn start<'a>(&'a mut self, count: usize, work: &'a (impl Fn() -> T + Sync)) {
+        for _ in 0..count {
+            // SAFETY: `work` outlives this, which waits for all threads before it goes.
+            let started = unsafe { Builder::new().spawn_unchecked(work) };
+            let Ok(thread) = started else { return };
+            move_away(&thread);
+            self.0.push(thread);
+        }
+    }
+}
+
+impl<T> Drop for Others<T> {
+    fn drop(&mut self) {
+        for thread in self.0.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Keeps a thread off this core. Left to itself, Linux may put it where its maker runs, though another core is idle,
+/// and find out only at its next tick: by then a small burst is over. (Seen where virtual cores are to be packed.)
+#[cfg(target_os = "linux")]
+fn move_away<T>(thread: &JoinHandle<T>) {
+    use std::os::unix::thread::JoinHandleExt;
+    // SAFETY: the set is large enough, as is said each time; the thread wasn't joined yet.
+    unsafe {
+        let mut cores: libc::cpu_set_t = std::mem::zeroed();
+        let here = libc::sched_getcpu();
+        if libc::sched_getaffinity(0, size_of_val(&cores), &raw mut cores) == 0 && here >= 0 {
+            libc::CPU_CLR(here as usize, &mut cores);
+            // With no other core the call fails, and nothing changes.
+            libc::pthread_setaffinity_np(
+                thread.as_pthread_t(),
+                size_of_val(&cores),
+                &raw const cores,
+            );
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn move_away<T>(_thread: &JoinHandle<T>) {}
 
 static BUSY: AtomicUsize = AtomicUsize::new(0);
 

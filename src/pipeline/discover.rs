@@ -210,7 +210,7 @@ pub struct MemberFile {
 }
 
 /// So many files are worth a thread to read them.
-const SHARE: usize = 64;
+const SHARE: usize = 24;
 /// So much is read at once, at least.
 const ROOM: usize = 16 * 1024;
 

@@ -41,7 +41,7 @@ use problem::Sources;
 use resolve::Document;
 
 /// So many files are worth a thread to decode them.
-const SHARE: usize = 64;
+const SHARE: usize = 24;
 
 /// What the command line says about reading.
 #[derive(Clone, Debug, Default)]
