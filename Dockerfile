@@ -3,7 +3,7 @@
 #   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/work" forge lint
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
 COPY src ./src
 RUN cargo build --locked --release --bin forge
 
