@@ -52,6 +52,14 @@ impl Manifest {
         Some(&self.entries[at].node)
     }
 
+    /// Of the files' contents.
+    pub fn digests(&self) -> impl Iterator<Item = &Digest> {
+        self.entries.iter().filter_map(|entry| match &entry.node {
+            Node::File { digest, .. } => Some(digest),
+            _ => None,
+        })
+    }
+
     /// What the outputs are, to those who need them: paths, types, executable bits and contents. Two runs that made
     /// the same bytes have the same digest, whatever the time.
     pub fn digest(&self) -> Digest {

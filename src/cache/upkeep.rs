@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::blobs::Blobs;
 use super::digest::Digest;
-use super::manifest::{Manifest, Node};
+use super::manifest::Manifest;
 use super::prune::{Candidate, choose};
 use super::store::{Batch, Contents, Record, State, Store};
 use crate::fault;
@@ -225,14 +225,9 @@ impl Upkeep<'_> {
             .blobs
             .peek(&record.manifest)
             .and_then(|bytes| postcard::from_bytes(&bytes).ok());
-        let entries = manifest.unwrap_or_default().entries;
-        let files = entries.into_iter().filter_map(|entry| match entry.node {
-            Node::File { digest, .. } => Some(digest),
-            _ => None,
-        });
-        files
-            .chain([record.manifest, record.log, record.preimage])
-            .collect()
+        let manifest = manifest.unwrap_or_default();
+        let own = [record.manifest, record.log, record.preimage];
+        manifest.digests().copied().chain(own).collect()
     }
 }
 

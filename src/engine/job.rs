@@ -114,11 +114,11 @@ impl<'a> Job<'a> {
                 return Ok(self.words.fresh(state, &look));
             }
         }
-        if !self.session.options.force && self.target.cache {
-            let state = self.session.newest_state(&self.target.address);
-            if let Some(hit) = self.hit(&look, state) {
-                return Ok(hit);
-            }
+        if !self.session.options.force
+            && self.target.cache
+            && let Some(hit) = self.hit(&look)
+        {
+            return Ok(hit);
         }
         self.execute(look)
     }
@@ -191,11 +191,33 @@ impl<'a> Job<'a> {
     }
 
     /// Puts the outputs in place from what an earlier run with this key left; none when that can't be had.
-    fn hit(&self, look: &Look, state: Option<State>) -> Option<Finished> {
-        let record = self.session.store.result(&look.key)?;
-        let manifest = self.session.manifest(&record.manifest)?;
-        let log = self.session.blobs.read(&record.log)?;
-        let touched = match self.restore(&manifest, record.manifest, state.as_ref()) {
+    fn hit(&self, look: &Look) -> Option<Finished> {
+        let session = self.session;
+        let address = &self.target.address;
+        let last = self.last(look);
+        let is_last = last.is_some();
+        let (found, used) = match &last {
+            Some(state) => (state.clone(), Batch::default()),
+            None => {
+                let record = session.store.result(&look.key)?;
+                let found = record.state(look.key);
+                let used = Record {
+                    used: store::now(),
+                    ..record
+                };
+                let batch = Batch {
+                    results: vec![(look.key, used)],
+                    states: vec![(address.to_string(), found.clone())],
+                    ..Batch::default()
+                };
+                (found, batch)
+            }
+        };
+        let manifest = session.manifest(&found.manifest)?;
+        let log = session.blobs.read(&found.log)?;
+        let before = last.or_else(|| session.newest_state(address));
+        let restored = self.restore(&manifest, found.manifest, before.as_ref());
+        let touched = match restored {
             Ok(touched) => touched,
             Err(error) => {
                 self.warn(
@@ -206,33 +228,32 @@ impl<'a> Job<'a> {
             }
         };
         fault::point("restored");
-        let kept = State {
-            key: look.key,
-            manifest: record.manifest,
-            outputs: record.outputs,
-            log: record.log,
-            preimage: record.preimage,
-            duration_ms: record.duration_ms,
-            foreign: false,
-            image: None,
-        };
-        let used = Record {
-            used: store::now(),
-            ..record.clone()
-        };
-        self.leave(Batch {
-            results: vec![(look.key, used)],
-            states: vec![(self.target.address.to_string(), kept.clone())],
-            ..Batch::default()
-        });
-        self.session.set_state(&self.target.address, kept.clone());
-        let mut finished = self.words.fresh(&kept, look);
+        self.leave(used);
+        if !is_last {
+            session.set_state(address, found.clone());
+        }
+        let mut finished = self.words.fresh(&found, look);
         finished.log = log.into();
         if touched > 0 {
             finished.outcome = Outcome::Restored;
             finished.reason = look.reason.clone();
         }
         Some(finished)
+    }
+
+    /// What the target made last time, if it was made of the same, everything of it is kept, and nobody has recorded
+    /// anything since: then the records needn't be asked, nor told.
+    fn last(&self, look: &Look) -> Option<State> {
+        let session = self.session;
+        let state = session.certain_state(&self.target.address)?;
+        let is_kept = || {
+            let manifest = session.manifest(&state.manifest)?;
+            let mut digests = manifest.digests().chain([&state.log, &state.preimage]);
+            digests
+                .all(|digest| session.blobs.contains(digest))
+                .then_some(())
+        };
+        (state.key == look.key && !state.foreign && is_kept().is_some()).then_some(state)
     }
 
     /// Runs the commands and keeps what they made.

@@ -265,6 +265,12 @@ impl Session {
         lock(&self.states).get(address).cloned()
     }
 
+    /// The state that a target is in, if the records say nothing newer than the snapshot does.
+    pub fn certain_state(&self, address: &str) -> Option<State> {
+        let is_current = self.snapshot.is_current(&self.cache_dir);
+        is_current.then(|| self.state(address)).flatten()
+    }
+
     /// The state that the store has: another forge may have written it since this run began.
     pub fn newest_state(&self, address: &str) -> Option<State> {
         let state = self.store.state(address);

@@ -26,6 +26,22 @@ pub struct Record {
     pub size: u64,
 }
 
+impl Record {
+    /// What a target is that has been given this result.
+    pub fn state(&self, key: Digest) -> State {
+        State {
+            key,
+            manifest: self.manifest,
+            outputs: self.outputs,
+            log: self.log,
+            preimage: self.preimage,
+            duration_ms: self.duration_ms,
+            foreign: false,
+            image: None,
+        }
+    }
+}
+
 /// What a target was when it last succeeded in this workspace: what is on disk belongs to this.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
