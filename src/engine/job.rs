@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use crate::cache::digest::Digest;
+use crate::cache::manifest::Manifest;
+use crate::cache::remote::Remote;
 use crate::cache::store::{self, Batch, Record, State};
 use crate::exec::process::Handle;
 use crate::exec::service::{Endpoint, ServiceError, Services};
@@ -31,6 +33,8 @@ pub struct Shared {
     pub session: Arc<Session>,
     pub services: Arc<Services>,
     pub(super) records: Records,
+    /// The cache that other machines share, where there is one.
+    pub(super) remote: Option<Remote>,
     pub events: Sender<Message>,
     /// The run was interrupted: nothing starts, everything ends, but for what cleans up.
     pub cancelled: AtomicBool,
@@ -119,6 +123,9 @@ impl<'a> Job<'a> {
             if let Some(hit) = self.hit(&look, state) {
                 return Ok(hit);
             }
+            if self.is_cancelled() {
+                return Ok(self.words.interrupted());
+            }
         }
         self.execute(look)
     }
@@ -192,9 +199,13 @@ impl<'a> Job<'a> {
 
     /// Puts the outputs in place from what an earlier run with this key left; none when that can't be had.
     fn hit(&self, look: &Look, state: Option<State>) -> Option<Finished> {
-        let record = self.session.store.result(&look.key)?;
-        let manifest = self.session.manifest(&record.manifest)?;
-        let log = self.session.blobs.read(&record.log)?;
+        let kept = self.session.store.result(&look.key);
+        let kept = kept.and_then(|record| self.parts(record));
+        let is_remote = kept.is_none();
+        let (record, manifest, log) = match kept {
+            Some(kept) => kept,
+            None => self.parts(self.fetch(look)?)?,
+        };
         let touched = match self.restore(&manifest, record.manifest, state.as_ref()) {
             Ok(touched) => touched,
             Err(error) => {
@@ -232,7 +243,17 @@ impl<'a> Job<'a> {
             finished.outcome = Outcome::Restored;
             finished.reason = look.reason.clone();
         }
+        if is_remote {
+            finished.reason.push_str(", from the remote cache");
+        }
         Some(finished)
+    }
+
+    /// A record with its list of outputs and what was printed, if they are there.
+    fn parts(&self, record: Record) -> Option<(Record, Arc<Manifest>, Vec<u8>)> {
+        let manifest = self.session.manifest(&record.manifest)?;
+        let log = self.session.blobs.read(&record.log)?;
+        Some((record, manifest, log))
     }
 
     /// Runs the commands and keeps what they made.
