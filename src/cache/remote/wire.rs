@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::time::Duration;
 
+use ureq::config::RedirectAuthHeaders;
 use ureq::http::{Response, request};
 use ureq::{Agent, AsSendBody, Body, Error};
 
@@ -60,6 +61,8 @@ impl Wire {
             .timeout_per_read(Some(STALL))
             .timeout_per_write(Some(STALL))
             .max_redirects_will_error(false)
+            // Another port of the same host is somebody else.
+            .redirect_auth_headers(RedirectAuthHeaders::Never)
             .max_idle_connections(KEPT)
             .max_idle_connections_per_host(KEPT)
             .build()
