@@ -91,6 +91,12 @@ impl Job<'_> {
     /// What another machine left under this key, with all that belongs to it in the local store by now.
     pub(super) fn fetch(&self, look: &Look) -> Option<Record> {
         let remote = self.remote()?;
+        let slow = || {
+            self.tell(Event::Waiting {
+                target: Arc::clone(&self.target.address),
+                why: format!("it comes from {}", remote.host()),
+            });
+        };
         remote.fetch(&Wanted {
             address: &self.target.address,
             key: look.key,
@@ -98,6 +104,7 @@ impl Job<'_> {
             outputs: &self.target.outputs,
             blobs: &self.session.blobs,
             limit: self.session.ws.cache.max_size,
+            slow: &slow,
         })
     }
 

@@ -1,7 +1,6 @@
 //! A remote that is down, slow, full, or lost a part: the run goes on by itself and ends with 0.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::time::{Duration, Instant};
 
 use crate::shelf::{Odd, Shelf};
 use crate::{BOTH, PIPELINE, filled, machine, machine_of, ran_alone};
@@ -106,10 +105,13 @@ fn a_transfer_that_would_take_for_ever() {
     let (shelf, first) = filled();
     shelf.behave(|asked| asked.path.starts_with("cas/").then_some(Odd::Trickle(400)));
     let second = machine_of(&reading(), &shelf.url());
-    let began = Instant::now();
-    ran_alone(&second, &first, BOTH, Some(("build", "isn't used")));
-    // A second for every 64 KiB of the large one, and some more.
-    assert!(began.elapsed() < Duration::from_secs(110));
+    let done = second.expect(&["build"], &["build"]);
+    done.warned("isn't used: it doesn't answer in time");
+    let waited = done.events_of("target-waiting");
+    assert_eq!(waited.len(), 1, "{done:?}");
+    let why = format!("it comes from {}", shelf.host());
+    assert_eq!(waited[0]["reason"], why.as_str());
+    drop(first);
 }
 
 #[test]

@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use super::envelope::{Blob, Sealed};
 use super::several::several;
@@ -39,6 +41,27 @@ pub struct Wanted<'a> {
     pub blobs: &'a Blobs,
     /// In bytes: more than the local store may hold isn't fetched.
     pub limit: u64,
+    /// Called once, when it takes so long that a person wants to know what is waited for.
+    pub slow: &'a (dyn Fn() + Sync),
+}
+
+/// After so long.
+const WORTH_A_WORD: Duration = Duration::from_secs(2);
+
+/// One fetch as it goes on.
+struct Way<'a> {
+    wanted: &'a Wanted<'a>,
+    began: Instant,
+    told: AtomicBool,
+}
+
+impl Way<'_> {
+    fn goes_on(&self) {
+        let is_slow = self.began.elapsed() > WORTH_A_WORD;
+        if is_slow && !self.told.swap(true, Ordering::Relaxed) {
+            (self.wanted.slow)();
+        }
+    }
 }
 
 impl Line {
@@ -63,8 +86,13 @@ impl Line {
     }
 
     fn try_fetch(&self, wanted: &Wanted) -> Result<Record, Fault> {
+        let way = Way {
+            wanted,
+            began: Instant::now(),
+            told: AtomicBool::new(false),
+        };
         let sealed = self.record(&wanted.key)?;
-        let manifest = self.manifest(&sealed, wanted)?;
+        let manifest = self.manifest(&sealed, &way)?;
         let mut missing = contents(&manifest)?;
         missing.insert(sealed.log.digest, sealed.log.size);
         let bytes = missing
@@ -78,7 +106,7 @@ impl Line {
             .into_iter()
             .map(|(digest, size)| Blob { digest, size })
             .collect();
-        several(&missing, |blob| self.blob(blob, wanted.blobs))?;
+        several(&missing, |blob| self.blob(blob, &way))?;
         let preimage = wanted.blobs.put(wanted.preimage);
         Ok(Record {
             manifest: sealed.manifest.digest,
@@ -110,13 +138,14 @@ impl Line {
     }
 
     /// The list of outputs, if it is one that the target can have made.
-    fn manifest(&self, sealed: &Sealed, wanted: &Wanted) -> Result<Manifest, Fault> {
+    fn manifest(&self, sealed: &Sealed, way: &Way) -> Result<Manifest, Fault> {
+        let wanted = way.wanted;
         let wrong = |why: String| Fault::Wrong(why);
         let Blob { digest, .. } = sealed.manifest;
         let bytes = match wanted.blobs.read(&digest) {
             Some(bytes) => bytes,
             None => {
-                self.blob(&sealed.manifest, wanted.blobs)?;
+                self.blob(&sealed.manifest, way)?;
                 wanted.blobs.read(&digest).ok_or(Fault::Here)?
             }
         };
@@ -135,7 +164,8 @@ impl Line {
     }
 
     /// Brings one content into the store.
-    fn blob(&self, blob: &Blob, blobs: &Blobs) -> Result<(), Fault> {
+    fn blob(&self, blob: &Blob, way: &Way) -> Result<(), Fault> {
+        let blobs = way.wanted.blobs;
         if blob.size == 0 && blob.digest == Digest::of(&[]) {
             return blobs.put(&[]).map(drop).map_err(|_| Fault::Here);
         }
@@ -147,7 +177,11 @@ impl Line {
         if length.is_some_and(|length| length != blob.size) {
             return Err(wrong());
         }
-        let mut body = Arriving { body, ended: None };
+        let mut body = Arriving {
+            way,
+            body,
+            ended: None,
+        };
         match (
             blobs.receive(&blob.digest, blob.size, &mut body),
             body.ended,
@@ -161,13 +195,15 @@ impl Line {
 }
 
 /// Tells apart what goes wrong on the way here from what goes wrong here.
-struct Arriving<R> {
+struct Arriving<'a, R> {
+    way: &'a Way<'a>,
     body: R,
     ended: Option<Fault>,
 }
 
-impl<R: Read> Read for Arriving<R> {
+impl<R: Read> Read for Arriving<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.way.goes_on();
         self.body.read(buffer).inspect_err(|error| {
             self.ended = Some(unread(error));
         })

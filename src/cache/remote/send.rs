@@ -92,7 +92,7 @@ impl Line {
             Err(fault @ (Fault::Refused(413) | Fault::Cut)) => {
                 let why = match fault {
                     Fault::Cut => "it cuts the connection",
-                    _ => "it is too large for it (413)",
+                    _ => "a content of it is too large there (413)",
                 };
                 let message = format!("its result isn't sent to {host}: {why}");
                 let help = "this changes nothing here; more of the kind isn't told in this run";

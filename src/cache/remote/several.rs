@@ -54,7 +54,7 @@ mod tests {
                 Ok::<(), ()>(())
             };
             assert_eq!(several(&items, add), Ok(()));
-            assert_eq!(sum.into_inner(), items.iter().sum());
+            assert_eq!(sum.into_inner(), items.iter().sum::<usize>());
         }
         let done = AtomicUsize::new(0);
         let items: Vec<usize> = (0..1000).collect();
