@@ -198,7 +198,7 @@ fn talk(stream: &TcpStream, state: &Mutex<State>) -> io::Result<()> {
             }
             (_, bytes) if asked.method == "PUT" => {
                 let new = bytes.is_none();
-                if fields.get("expect").is_some() {
+                if fields.contains_key("expect") {
                     to.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
                 }
                 let length = fields.get("content-length").expect("a length");

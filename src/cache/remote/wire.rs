@@ -17,6 +17,8 @@ const CONNECT: Duration = Duration::from_secs(2);
 const STALL: Duration = Duration::from_secs(5);
 /// A transfer that is slower than so many bytes a second is given up.
 const FLOOR: u64 = 64 << 10;
+/// So many bytes a second a remote keeps at least, when it has them all.
+const WRITTEN: u64 = 4 << 20;
 /// So many connections are kept for the next request.
 const KEPT: usize = 16;
 /// A body of so many bytes is sent when the remote has said that it takes it.
@@ -168,9 +170,10 @@ impl Wire {
             let mut config = self.agent.configure_request(request);
             let limit = Some(patience(size));
             if method == "PUT" {
-                // What was put is with whoever asked for that, not with whoever it is sent on to.
-                config = config.max_redirects(0).timeout_recv_response(limit);
-                config = config.timeout_per_read(limit);
+                // What is put goes to whom it is meant for, not to whomever that sends on to. He may have to write it first.
+                let written = Some(STALL + Duration::from_secs(size / WRITTEN));
+                config = config.max_redirects(0).timeout_recv_response(written);
+                config = config.timeout_per_read(written);
             }
             let config = config.timeout_send_body(limit).timeout_recv_body(limit);
             match self
@@ -213,16 +216,19 @@ fn taken(response: Response<Body>) -> Result<(), Fault> {
 
 fn fault(error: &Error) -> Fault {
     use io::ErrorKind::{
-        BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, TimedOut, UnexpectedEof,
-        WouldBlock,
+        BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidData, TimedOut,
+        UnexpectedEof, WouldBlock,
     };
     Fault::Down(match error {
         Error::Timeout(_) => "it doesn't answer in time".into(),
         Error::HostNotFound => "there is no such host".into(),
+        Error::Rustls(error) => format!("it isn't trusted: {}", one_line(error)),
         Error::ConnectionFailed | Error::Protocol(_) => return Fault::Cut,
         Error::Io(error) => match error.kind() {
             BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => return Fault::Cut,
             ConnectionRefused => "connection refused".into(),
+            // A TLS error inside: a certificate that nobody knows.
+            InvalidData => format!("it isn't trusted: {}", one_line(error)),
             TimedOut | WouldBlock => "it doesn't answer in time".into(),
             // As the system's resolver says it, which has no kind of its own.
             _ if error.to_string().contains("failed to lookup") => "there is no such host".into(),
