@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use crate::cache::digest::Digest;
-use crate::cache::manifest::Manifest;
 use crate::cache::remote::Remote;
 use crate::cache::store::{self, Batch, Record, State};
 use crate::exec::process::Handle;
@@ -200,12 +199,11 @@ impl<'a> Job<'a> {
     /// Puts the outputs in place from what an earlier run with this key left; none when that can't be had.
     fn hit(&self, look: &Look, state: Option<State>) -> Option<Finished> {
         let kept = self.session.store.result(&look.key);
-        let kept = kept.and_then(|record| self.parts(record));
+        let kept = kept.filter(|record| self.is_whole(record));
         let is_remote = kept.is_none();
-        let (record, manifest, log) = match kept {
-            Some(kept) => kept,
-            None => self.parts(self.fetch(look)?)?,
-        };
+        let record = kept.or_else(|| self.fetch(look))?;
+        let manifest = self.session.manifest(&record.manifest)?;
+        let log = self.session.blobs.read(&record.log)?;
         let touched = match self.restore(&manifest, record.manifest, state.as_ref()) {
             Ok(touched) => touched,
             Err(error) => {
@@ -249,11 +247,10 @@ impl<'a> Job<'a> {
         Some(finished)
     }
 
-    /// A record with its list of outputs and what was printed, if they are there.
-    fn parts(&self, record: Record) -> Option<(Record, Arc<Manifest>, Vec<u8>)> {
-        let manifest = self.session.manifest(&record.manifest)?;
-        let log = self.session.blobs.read(&record.log)?;
-        Some((record, manifest, log))
+    /// Whether what a record says of the outputs and of what was printed can be read.
+    fn is_whole(&self, record: &Record) -> bool {
+        let log = self.session.blobs.read(&record.log);
+        log.is_some() && self.session.manifest(&record.manifest).is_some()
     }
 
     /// Runs the commands and keeps what they made.
