@@ -5,8 +5,9 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::time::Duration;
 
-use ureq::config::RedirectAuthHeaders;
+use ureq::config::{ConfigBuilder, RedirectAuthHeaders};
 use ureq::tls::{RootCerts, TlsConfig};
+use ureq::typestate::AgentScope;
 
 /// Most that is read of a body, in bytes.
 const MAX_BODY: u64 = 16 << 20;
@@ -22,6 +23,11 @@ const WHOLE: Duration = Duration::from_secs(60);
 /// without a limit, and follows redirects without taking `Authorization` to another host. A status is an
 /// answer, not an error.
 pub fn agent() -> ureq::Agent {
+    settings().build().new_agent()
+}
+
+/// Those of [`agent`], for whoever has limits of his own.
+pub fn settings() -> ConfigBuilder<AgentScope> {
     let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier);
     ureq::Agent::config_builder()
         .tls_config(tls.build())
@@ -31,8 +37,6 @@ pub fn agent() -> ureq::Agent {
         .timeout_resolve(Some(CONNECT))
         .timeout_connect(Some(CONNECT))
         .timeout_global(Some(WHOLE))
-        .build()
-        .new_agent()
 }
 
 /// The status of a GET; the rest of the answer is left unread.

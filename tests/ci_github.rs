@@ -102,6 +102,24 @@ fn a_pipeline_of_tests_alone_has_one_job() {
     }
 }
 
+/// Who asks it and what records are signed with are secrets, and so is whatever its address is made of.
+#[test]
+fn a_remote_cache_gets_its_secrets() {
+    let target = "[target.test]\nrun = \"true\"\n";
+    let remote = "[cache]\nremote = \"https://${env.CACHE_USER}@cache.example.com\"\n";
+    let names = ["CACHE_USER", "FORGE_REMOTE_SECRET", "FORGE_REMOTE_TOKEN"];
+    let text = printed(&Bed::new(&format!("{remote}{target}")), &[]);
+    accepted(&[&text]);
+    for name in names {
+        holds(&text, &[&format!("{name}: ${{{{ secrets.{name} }}}}")]);
+    }
+    let without = printed(&Bed::new(target), &[]);
+    assert!(
+        names.iter().all(|name| !without.contains(name)),
+        "{without}"
+    );
+}
+
 #[test]
 fn a_monorepo_looks_at_what_a_pull_request_changes() {
     let bed = Bed::new("[workspace]\nmembers = [\"a\"]\n[target.list]\nrun = \"true\"\n");

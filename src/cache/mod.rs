@@ -2,7 +2,7 @@
 //!
 //! [`walk`] lists what is on disk, [`index`] answers digests from stats, [`key`] makes the action key,
 //! [`store`] holds the records and [`blobs`] the contents, [`capture`] and [`restore`] move outputs in and out,
-//! [`snapshot`] answers a run with nothing to do, [`prune`] and [`upkeep`] keep the store within its limit. Knows nothing of processes or of the screen.
+//! [`remote`] shares results with other machines, [`snapshot`] answers a run with nothing to do, [`prune`] and [`upkeep`] keep the store within its limit. Knows nothing of processes or of the screen.
 
 pub mod blobs;
 pub mod capture;
@@ -17,6 +17,7 @@ mod known;
 pub mod manifest;
 mod packed;
 pub mod prune;
+pub mod remote;
 pub mod restore;
 pub mod snapshot;
 pub mod staged;

@@ -524,7 +524,7 @@ fn is_plain(path: &str) -> bool {
 }
 
 /// Refuses a manifest that no capture makes: paths out of order or outside, something below what is no directory.
-fn check_paths(manifest: &Manifest) -> Result<(), RestoreError> {
+pub(super) fn check_paths(manifest: &Manifest) -> Result<(), RestoreError> {
     let refuse = |path: &str, why: &str| {
         let why = format!("the cache entry names {path:?}, which {why}");
         Err(RestoreError::Refused(why))

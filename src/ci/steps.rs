@@ -208,6 +208,7 @@ impl Writer<'_> {
     pub(super) fn variables(&self, targets: &[TargetId]) -> Variables {
         let mut variables = Variables::default();
         variables.of_targets(self.ws, targets);
+        variables.of_cache(&self.ws.cache);
         let hears =
             |notifier: &&Notifier| notifier.on.iter().any(|on| OF_RUNS.contains(&on.as_str()));
         let of_runs = self.ws.notifiers.iter().filter(hears);

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::pipeline::model::{
-    Environment, Image, Kind, Notifier, Reference, Service, Smoke, Target, TargetId, Text,
-    Workspace,
+    CacheConfig, Environment, Image, Kind, Notifier, Reference, Service, Smoke, Target, TargetId,
+    Text, Workspace,
 };
 
 /// Set by the runner, or by the step that gets credentials.
@@ -12,6 +12,9 @@ const GIVEN: &[&str] = &[
     "CI", "HOME", "HOSTNAME", "LANG", "PATH", "PWD", "SHELL", "TMPDIR", "USER",
 ];
 const GIVEN_PREFIXES: &[&str] = &["ACTIONS_", "AWS_", "GITHUB_", "RUNNER_"];
+
+/// Who asks a remote cache, and what records are signed with there.
+const OF_REMOTE: &[&str] = &["FORGE_REMOTE_SECRET", "FORGE_REMOTE_TOKEN"];
 
 /// Names of variables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,6 +91,14 @@ impl Variables {
     pub fn of_notifier(&mut self, notifier: &Notifier) {
         let references = notifier.settings.values().flat_map(Text::references);
         let names: Vec<String> = references.filter_map(name).collect();
+        self.secret(&names);
+    }
+
+    /// Of the remote cache, where there is one: its address may hold a password.
+    pub fn of_cache(&mut self, cache: &CacheConfig) {
+        let Some(remote) = &cache.remote else { return };
+        let known = OF_REMOTE.iter().map(|name| (*name).to_owned());
+        let names: Vec<String> = known.chain(remote.references().filter_map(name)).collect();
         self.secret(&names);
     }
 

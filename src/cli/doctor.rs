@@ -82,6 +82,7 @@ pub fn run(args: &Args, patient: &Patient, paint: Paint, out: &mut dyn Write) ->
     findings.push(git());
     findings.extend(place::cache(patient.cache_dir));
     findings.push(place::space(patient.cache_dir));
+    findings.extend(patient.session.and_then(remote));
     findings.extend(
         patient
             .workspace
@@ -243,6 +244,20 @@ fn tools(ws: &Workspace, version: &Version) -> Vec<Finding> {
             Err((why, help)) => Finding::new(Mark::Bad, &tool.name, why).help(help),
         })
         .collect()
+}
+
+/// It is never needed, so whatever is wrong with it is no more than a notice.
+fn remote(session: &Session) -> Option<Finding> {
+    const WHAT: &str = "remote cache";
+    Some(match session.ask_remote()? {
+        Ok((host, true)) => Finding::new(Mark::Good, WHAT, format!("{host} answers")),
+        Ok((host, false)) => {
+            let text = format!("{host} answers; results aren't signed with a secret");
+            Finding::new(Mark::Good, WHAT, text)
+                .help("set FORGE_REMOTE_SECRET wherever it is used, if others can write there")
+        }
+        Err(why) => Finding::new(Mark::Notice, WHAT, why).help("runs go on without it"),
+    })
 }
 
 /// Credentials that nobody here needs are left alone.

@@ -145,12 +145,6 @@ impl Chosen {
 /// # Errors
 /// As [`run`].
 pub fn choose(context: &Context, place: &Place, words: &Words) -> Result<Option<Chosen>, Ended> {
-    if place.workspace.cache.remote.is_some() {
-        let _ = writeln!(
-            std::io::stderr(),
-            "! [cache] remote: this version has no remote cache yet; the local one is used"
-        );
-    }
     let mut selected = context.select(place, &words.targets)?;
     if let Some(affected) = since::affected(context, place)? {
         selected.retain(|id| affected.contains(&place.workspace.target(*id).project));

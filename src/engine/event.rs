@@ -188,7 +188,7 @@ pub enum Event {
         target: Arc<str>,
         text: String,
     },
-    /// A target waits for another forge that runs the same one.
+    /// A target waits for another forge that runs the same one, or for what another machine made of it.
     Waiting {
         target: Arc<str>,
         why: String,

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use crate::cache::digest::Digest;
+use crate::cache::remote::Remote;
 use crate::cache::store::{self, Batch, Record, State};
 use crate::exec::process::Handle;
 use crate::exec::service::{Endpoint, ServiceError, Services};
@@ -31,6 +32,8 @@ pub struct Shared {
     pub session: Arc<Session>,
     pub services: Arc<Services>,
     pub(super) records: Records,
+    /// The cache that other machines share, where there is one.
+    pub(super) remote: Option<Remote>,
     pub events: Sender<Message>,
     /// The run was interrupted: nothing starts, everything ends, but for what cleans up.
     pub cancelled: AtomicBool,
@@ -114,11 +117,13 @@ impl<'a> Job<'a> {
                 return Ok(self.words.fresh(state, &look));
             }
         }
-        if !self.session.options.force
-            && self.target.cache
-            && let Some(hit) = self.hit(&look)
-        {
-            return Ok(hit);
+        if !self.session.options.force && self.target.cache {
+            if let Some(hit) = self.hit(&look) {
+                return Ok(hit);
+            }
+            if self.is_cancelled() {
+                return Ok(self.words.interrupted());
+            }
         }
         self.execute(look)
     }
@@ -196,10 +201,14 @@ impl<'a> Job<'a> {
         let address = &self.target.address;
         let last = self.last(look);
         let is_last = last.is_some();
+        let mut is_remote = false;
         let (found, used) = match &last {
             Some(state) => (state.clone(), Batch::default()),
             None => {
-                let record = session.store.result(&look.key)?;
+                let kept = session.store.result(&look.key);
+                let kept = kept.filter(|record| self.is_whole(record));
+                is_remote = kept.is_none();
+                let record = kept.or_else(|| self.fetch(look))?;
                 let found = record.state(look.key);
                 let used = Record {
                     used: store::now(),
@@ -238,7 +247,16 @@ impl<'a> Job<'a> {
             finished.outcome = Outcome::Restored;
             finished.reason = look.reason.clone();
         }
+        if is_remote {
+            finished.reason.push_str(", from the remote cache");
+        }
         Some(finished)
+    }
+
+    /// Whether what a record says of the outputs and of what was printed can be read.
+    fn is_whole(&self, record: &Record) -> bool {
+        let log = self.session.blobs.read(&record.log);
+        log.is_some() && self.session.manifest(&record.manifest).is_some()
     }
 
     /// What the target made last time, if it was made of the same, everything of it is kept, and nobody has recorded

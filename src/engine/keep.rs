@@ -351,6 +351,9 @@ impl Job<'_> {
             used: store::now(),
             size: manifest.size() + kept.log.len() as u64,
         };
+        if kept.store_it {
+            self.send(look.key, &record, manifest);
+        }
         let flaky = session.store.failures(&look.key) > 0;
         fault::point("result kept");
         self.leave(Batch {

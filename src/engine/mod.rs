@@ -2,7 +2,7 @@
 //!
 //! [`session`] is what a run knows, [`look`] whether a target has anything to do (at a [`glance`], if it can, or as it is [`known`]), [`job`] how it is done, by [`commands`] if it has to run, and [`keep`] what becomes of its outputs, of which [`unfinished`] tells when a run is ended,
 //! [`image`], [`base`], [`found`], [`provide`] and [`build`] the same for images, [`deploy`] for deployments,
-//! [`records`] how that gets into the store, [`scheduler`] in which order, [`run`] the coordinator that owns the state, [`active`] who else runs here,
+//! [`records`] how that gets into the store and [`remote`] to other machines, [`scheduler`] in which order, [`run`] the coordinator that owns the state, [`active`] who else runs here,
 //! [`audit`] what a target does beside what it declares. What people see are [`event`]s.
 
 pub mod active;
@@ -28,6 +28,7 @@ pub mod outcome;
 pub mod plan;
 mod provide;
 mod records;
+mod remote;
 pub mod render;
 pub mod run;
 mod sandbox;

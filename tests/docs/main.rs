@@ -13,6 +13,7 @@
 //! - `console,fixture=NAME`: the same in a fresh copy of `fixtures/NAME`.
 //! - `aws=CLUSTER/SERVICE` beside `toml` or `fixture`: the workspace has a simulated AWS where that service runs.
 //! - `unique=NAME` beside `toml`: where the page says NAME, a name is meant that nobody else on the machine uses.
+//! - `remote=HOST` beside `toml`: a server that keeps what is PUT to it answers where the page says HOST.
 //! - `crash=FAMILY:REVISION` beside `console`: tasks of that revision crash.
 //!
 //! An `--approve=ID` approves the plan that was printed last. What ECS does by itself may be told at other moments.
@@ -25,6 +26,8 @@ mod keys;
 mod links;
 mod page;
 mod permissions;
+#[path = "../support/shelf.rs"]
+mod shelf;
 mod toml_blocks;
 mod workspace;
 

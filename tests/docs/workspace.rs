@@ -10,6 +10,7 @@ use crate::aws::ecs::behavior::Behavior;
 use crate::aws::seed::Seed;
 use crate::aws::{ACCOUNT, Aws, REGION};
 use crate::page::Block;
+use crate::shelf::Shelf;
 
 /// Milliseconds between two looks at a deployment, and simulated seconds in a real one.
 const PACE: (&str, &str) = ("FORGE_DEPLOY_PACE", "30");
@@ -30,6 +31,8 @@ pub struct Workspace {
     aws: Option<Aws>,
     /// A name on the page, and the one that nobody else on this machine uses.
     unique: Option<(String, String)>,
+    /// A host on the page, and who answers for it.
+    shelf: Option<(String, Shelf)>,
     /// The id that was printed last, for a command that approves it.
     plan: String,
 }
@@ -50,10 +53,13 @@ impl Workspace {
                 .replace(|c: char| !c.is_ascii_alphanumeric(), "");
             (name.to_owned(), format!("{name}{}", number.to_lowercase()))
         });
+        let shelf = block.value("remote");
+        let shelf = shelf.map(|host| (host.to_owned(), Shelf::start()));
         Self {
             outer,
             aws,
             unique,
+            shelf,
             plan: String::new(),
         }
     }
@@ -91,11 +97,15 @@ impl Workspace {
         env
     }
 
-    /// A page's text with the name that is only ours.
+    /// A page's text with the names that are only ours.
     pub fn own(&self, text: &str) -> String {
-        match &self.unique {
+        let text = match &self.unique {
             Some((shown, real)) => text.replace(shown, real),
             None => text.to_owned(),
+        };
+        match &self.shelf {
+            Some((shown, shelf)) => text.replace(shown, &shelf.host()),
+            None => text,
         }
     }
 
@@ -115,6 +125,9 @@ impl Workspace {
         let mut text = printed.replace(&*here.to_string_lossy(), "/home/you/work");
         if let Some((shown, real)) = &self.unique {
             text = text.replace(real, shown);
+        }
+        if let Some((shown, shelf)) = &self.shelf {
+            text = text.replace(&shelf.host(), shown);
         }
         if let Some(aws) = &self.aws {
             let registry = format!("{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com");

@@ -45,6 +45,7 @@ impl Hands {
             session: Arc::clone(session),
             services,
             records: Records::new(session)?,
+            remote: session.remote(&events),
             events: events.clone(),
             cancelled: AtomicBool::new(false),
             killed: AtomicBool::new(false),

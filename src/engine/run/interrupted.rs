@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use crate::cache::remote::Remote;
 use crate::engine::event::Event;
 use crate::engine::session::lock;
 
@@ -48,6 +49,7 @@ impl Coordinator<'_> {
         let killed = self.signals > 1;
         hands.shared.cancelled.store(true, Ordering::Relaxed);
         hands.shared.killed.store(killed, Ordering::Relaxed);
+        hands.shared.remote.iter().for_each(Remote::stop);
         for (id, handle) in lock(&hands.shared.running).iter() {
             if killed {
                 handle.kill();

@@ -30,6 +30,7 @@ use hands::Hands;
 mod dry;
 mod hands;
 mod interrupted;
+mod sending;
 
 /// How often clocks on the screen move.
 const TICK: Duration = Duration::from_millis(100);
@@ -395,6 +396,7 @@ impl<'a> Coordinator<'a> {
         let mut marked = None;
         if let Some(hands) = self.hands.take() {
             hands.shared.services.stop_all();
+            self.finish_sending(&hands);
             hands.signals.close();
             hands.shared.records.finish();
             while let Ok(message) = hands.messages.try_recv() {
