@@ -128,8 +128,8 @@ mod tests {
     }
 
     #[test]
-    fn fifty_thousand_circles_are_found() {
-        let n = 100_000;
+    fn two_hundred_thousand_circles_are_found() {
+        let n = 400_000;
         let edges: Vec<Vec<usize>> = (0..n).map(|node| vec![node ^ 1]).collect();
         assert_eq!(cycles(&edges).len(), n / 2);
     }

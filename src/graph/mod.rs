@@ -11,7 +11,7 @@ mod select;
 pub use affected::affected;
 pub use cycles::cycles;
 pub use order::{closure, heights, leaf_needs, needs_down_to, transitive_needs};
-pub use select::select;
+pub use select::{Names, select};
 
 #[cfg(test)]
 mod tests;

@@ -256,7 +256,7 @@ impl<'a> Resolver<'a> {
 
     fn environment_of(&mut self, view: View<'a>, project: ProjectId) -> Option<usize> {
         let word = view.word("environment")?;
-        let found = Resolver::find_named(&self.environments, word.text, project);
+        let found = self.find_named("environment", word.text, project);
         if found.is_none() {
             let names = Resolver::names_of(&self.environments, project);
             let help = suggest::help(word.text, "environments", names)
