@@ -279,3 +279,12 @@ fn the_next_few_rows_are_found_without_a_walk_through_all() {
         assert_eq!(found.len(), heights[target.id.0 as usize].min(2) as usize);
     }
 }
+
+#[test]
+fn as_many_words_as_targets_are_looked_up() {
+    let n = 100_000;
+    let ws = graph_of(&vec![Vec::new(); n]);
+    let words: Vec<String> = (0..n).rev().map(|i| format!(":t{i}")).collect();
+    let found = select(&ws, &words, None).unwrap();
+    assert_eq!((found.len(), found[0]), (n, ws.targets[n - 1].id));
+}
