@@ -15,6 +15,7 @@ mod text;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::LoadOptions;
 use super::fields::{Field, Fields, View};
@@ -84,6 +85,8 @@ struct Resolver<'a> {
     /// In which list of needs each target was met last.
     met_in: Vec<usize>,
     need_lists: usize,
+    /// Shared by all that have no other.
+    usual_shell: Arc<[String]>,
     /// Names of variables that something refers to.
     used_vars: BTreeSet<String>,
     image_uses: Vec<ImageUse>,
@@ -120,6 +123,7 @@ pub fn resolve<'a>(
         named: HashMap::new(),
         met_in: Vec::new(),
         need_lists: 0,
+        usual_shell: SHELL.map(str::to_owned).into(),
         used_vars: BTreeSet::new(),
         image_uses: Vec::new(),
     };
@@ -217,6 +221,9 @@ impl<'a> Resolver<'a> {
             .map(|named| named.field.key.as_str())
     }
 }
+
+/// What runs a line where nothing else is said.
+const SHELL: [&str; 3] = ["sh", "-eu", "-c"];
 
 /// The root project.
 const ROOT: ProjectId = ProjectId(0);
