@@ -91,3 +91,37 @@ fn above(path: &str) -> impl Iterator<Item = &str> {
     let outer = path.rmatch_indices('/').map(|(at, _)| &path[..at]);
     outer.chain(root)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::{LoadOptions, load_texts};
+
+    #[test]
+    fn a_place_names_what_may_have_been_made_in_it() {
+        let text = "[target.a]\noutputs = [\"gen/x\"]\nrun = \"true\"\n\
+            [target.b]\nneeds = [\"a\"]\noutputs = [\"lib/c/**/*.o\"]\nrun = \"true\"\n\
+            [target.c]\nneeds = [\"b\"]\nrun = \"true\"\n[target.d]\nneeds = [\"c\"]\nrun = \"true\"\n\
+            [target.apart]\noutputs = [\"far/y\"]\nrun = \"true\"\n";
+        let ws = load_texts(&[("", text)], &LoadOptions::default()).unwrap();
+        let ws = ws.workspace;
+        let makers = Makers::of(&ws);
+        let needed_in = |places: &[&str]| -> Vec<&str> {
+            let places: Vec<String> = places.iter().map(|place| (*place).to_owned()).collect();
+            let needed = makers.needed_by(&ws, ws.targets[3].id, &places);
+            needed.iter().map(|id| &*ws.target(*id).address).collect()
+        };
+        // In it, around it, and below it: what stands higher than the lowest is asked as well.
+        for place in ["gen", "gen/x", "gen/x/deep", ""] {
+            assert_eq!(needed_in(&[place]), ["a", "b"], "{place}");
+        }
+        for place in ["lib", "lib/c", "lib/c/deep"] {
+            assert_eq!(needed_in(&[place]), ["b"], "{place}");
+        }
+        assert_eq!(needed_in(&["lib", "gen"]), ["a", "b"]);
+        for place in ["ge", "gen/y", "lib/d", "src"] {
+            assert!(needed_in(&[place]).is_empty(), "{place}");
+        }
+        assert!(needed_in(&[]).is_empty());
+    }
+}
