@@ -558,3 +558,25 @@ fn a_group_does_nothing_and_fails_with_its_needs() {
     workspace.write("ok", "");
     workspace.forge(&["on-g"]).code(0);
 }
+
+#[test]
+fn what_is_made_far_behind_a_need_is_an_input_where_it_is_matched() {
+    let workspace = Workspace::new(
+        "[target.gen]\ninputs = [\"in\"]\noutputs = [\"made/x.c\"]\nrun = \"mkdir -p made; cp in made/x.c\"\n\
+         [target.check]\nneeds = [\"gen\"]\ninputs = []\nrun = \"true\"\n\
+         [target.step]\nneeds = [\"check\"]\ninputs = []\nrun = \"true\"\n\
+         [target.build]\nneeds = [\"step\"]\ninputs = [\"made/**/*.c\"]\nrun = \"cat made/x.c\"\n\
+         [target.other]\nneeds = [\"step\"]\ninputs = [\"src/**/*.c\"]\nrun = \"true\"\n",
+    );
+    let ends = |address: &str| {
+        let ran = workspace.forge(&["build", "other", "--json"]);
+        ran.code(0).end_of(address)["outcome"].clone()
+    };
+    workspace.write("in", "1");
+    assert_eq!(ends("build"), "ran");
+    workspace.write("in", "2");
+    assert_eq!(ends("build"), "ran");
+    workspace.write("in", "3");
+    assert_eq!(ends("other"), "fresh");
+    workspace.forge(&["why", "build"]).code(0).says("is fresh");
+}

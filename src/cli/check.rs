@@ -1,6 +1,6 @@
 //! `forge check`: every error of every file at once, advice on Dockerfiles, and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::{self, Write};
 use std::ops::Range;
@@ -14,7 +14,9 @@ use crate::image::dockerignore::Dockerignore;
 use crate::image::practice::{Surroundings, advise};
 use crate::pipeline::Problem;
 use crate::pipeline::glob::Glob;
-use crate::pipeline::model::{FileId, Kind, SourceFile, Span, Target, Workspace};
+use crate::pipeline::model::{
+    FileId, InputPattern, Kind, SourceFile, Span, Target, TargetId, Workspace,
+};
 use crate::pipeline::problem::Sources;
 use crate::report::style::count;
 
@@ -42,14 +44,17 @@ pub fn run(context: &Context, out: &mut dyn Write) -> Result<u8, Ended> {
         .flat_map(|target| plan::unset(&session, target))
         .collect();
     context.show(&place.warnings);
-    let made = made(ws);
+    let sources = Arc::new(Sources::new(ws.files.clone()));
+    let mut unmatched = unmatched(&session);
     let advice: Vec<_> = ws
         .targets
         .iter()
         .flat_map(|target| {
-            let idle = idle(ws, target).into_iter();
-            let unmatched = unmatched(&session, target, &made).into_iter();
-            idle.chain(unmatched).chain(on_image(ws, target))
+            let idle = idle(target).into_iter();
+            let unmatched = unmatched.remove(&target.id).unwrap_or_default();
+            let ours = idle.chain(unmatched);
+            let ours = ours.map(|problem| problem.with_sources(&sources));
+            ours.chain(on_image(ws, target)).collect::<Vec<_>>()
         })
         .collect();
     context.show(&advice);
@@ -66,53 +71,75 @@ pub fn run(context: &Context, out: &mut dyn Write) -> Result<u8, Ended> {
 }
 
 /// A target that does nothing.
-fn idle(ws: &Workspace, target: &Target) -> Option<Problem> {
+fn idle(target: &Target) -> Option<Problem> {
     let is_empty = matches!(target.kind, Kind::Group) && target.needs.is_empty();
     is_empty.then(|| {
         Problem::warning(IDLE, format!("`{}` does nothing", target.address))
             .label(&target.span, "no `run`, and no `needs`")
             .help("write what it runs: run = \"…\"")
-            .in_workspace(ws)
     })
 }
 
+/// Globs of a target's inputs.
+type Globs<'a> = Vec<(&'a InputPattern, Glob)>;
+
 /// Inputs that are no file, and that no target makes: what they should have named is read unseen.
-fn unmatched(session: &Session, target: &Target, made: &[&str]) -> Vec<Problem> {
+fn unmatched(session: &Session) -> HashMap<TargetId, Vec<Problem>> {
     let ws = &session.ws;
-    let is_made = |glob: &Glob| {
-        glob.bases().any(|base| {
-            let near = |made: &&str| made.starts_with(&base) || base.starts_with(*made);
-            made.iter().any(near)
-        })
-    };
-    let patterns = target.inputs.iter().flatten();
-    let mut globs = patterns
-        .filter(|input| !input.exclude && !input.literal)
-        .map(|input| (input, Glob::new(&input.pattern)))
-        .filter(|(_, glob)| !is_made(glob))
-        .peekable();
-    let found = globs.peek().and_then(|_| session.inputs(target, None).ok());
-    let Some(found) = found else {
-        return Vec::new();
-    };
-    let is_there = |glob: &Glob| found.stat_of_each().any(|(path, _)| glob.matches(path));
-    globs
-        .filter(|(_, glob)| !is_there(glob))
-        .map(|(input, _)| {
+    let made = Made::of(ws);
+    let globs = ws
+        .targets
+        .iter()
+        .map(|target| (target, globs(target, &made)));
+    let asked: Vec<(&Target, Globs)> = globs.filter(|(_, globs)| !globs.is_empty()).collect();
+    let bases = asked
+        .iter()
+        .flat_map(|(target, _)| &session.spec(target.id).bases);
+    let bases: BTreeSet<String> = bases.cloned().collect();
+    // Where a directory can't be read, each target walks for itself.
+    let tree = session.walker.walk(&Vec::from_iter(bases)).ok();
+    let problems = |(target, globs): (&Target, Globs)| {
+        let found = session.inputs(target, tree.as_ref()).ok()?;
+        let is_there = |glob: &Glob| found.stat_of_each().any(|(path, _)| glob.matches(path));
+        let missing = globs.iter().filter(|(_, glob)| !is_there(glob));
+        let problems = missing.map(|(input, _)| {
             let message = format!("`{}` matches no file here", input.pattern);
             Problem::warning(NO_INPUT, message)
                 .label(&input.span, "this glob")
                 .help("correct it, or take it out; what git ignores is never matched by a glob")
-                .in_workspace(ws)
-        })
+        });
+        Some((target.id, problems.collect()))
+    };
+    asked.into_iter().filter_map(problems).collect()
+}
+
+/// Those of a target's globs that only files in the workspace can match.
+fn globs<'a>(target: &'a Target, made: &Made<'_>) -> Globs<'a> {
+    let patterns = target.inputs.iter().flatten();
+    patterns
+        .filter(|input| !input.exclude && !input.literal)
+        .map(|input| (input, Glob::new(&input.pattern)))
+        .filter(|(_, glob)| !glob.bases().any(|base| made.is_near(&base)))
         .collect()
 }
 
 /// Where outputs begin, as far as their patterns name it.
-fn made(ws: &Workspace) -> Vec<&str> {
-    let outputs = ws.targets.iter().flat_map(|target| &target.outputs);
-    let starts = outputs.map(|output| output.pattern.split('*').next().unwrap_or_default());
-    starts.collect()
+struct Made<'a>(BTreeSet<&'a str>);
+
+impl<'a> Made<'a> {
+    fn of(ws: &'a Workspace) -> Made<'a> {
+        let outputs = ws.targets.iter().flat_map(|target| &target.outputs);
+        let starts = outputs.map(|output| output.pattern.split('*').next().unwrap_or_default());
+        Made(starts.collect())
+    }
+
+    /// Whether one begins with `base`, or `base` with one.
+    fn is_near(&self, base: &str) -> bool {
+        let next = self.0.range(base..).next();
+        let mut starts = (0..=base.len()).filter_map(|end| base.get(..end));
+        next.is_some_and(|made| made.starts_with(base))
+            || starts.any(|start| self.0.contains(start))
+    }
 }
 
 /// What there is to say about the Dockerfile of an image target.

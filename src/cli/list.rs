@@ -1,11 +1,13 @@
 //! `forge list`: the targets, by project.
 
-use std::io::{self, Write};
+use std::collections::{BTreeMap, HashSet};
+use std::io::{self, BufWriter, Write};
 
+use serde::Serializer;
 use serde_json::{Value, json};
 
 use crate::engine::event::Image;
-use crate::pipeline::model::{Kind, Target, TargetId, Workspace};
+use crate::pipeline::model::{Kind, ProjectId, Target, TargetId, Workspace};
 use crate::report::style::{Paint, printable};
 
 /// The image that a target, by its address, last left. Not asked for others than image targets.
@@ -22,27 +24,28 @@ pub fn run(
     paint: Paint,
     out: &mut dyn Write,
 ) -> io::Result<()> {
+    let mut out = BufWriter::new(out);
+    let defaults = defaults(ws);
     if let Some(images) = json {
-        let all: Vec<Value> = chosen
-            .iter()
-            .map(|id| describe(ws, ws.target(*id), images))
-            .collect();
-        return writeln!(out, "{}", serde_json::to_string_pretty(&all)?);
+        let all = chosen.iter().map(|id| {
+            let is_default = defaults.contains(id);
+            describe(ws, ws.target(*id), is_default, images)
+        });
+        serde_json::Serializer::pretty(&mut out).collect_seq(all)?;
+        writeln!(out)?;
+        return out.flush();
     }
     let width = chosen
         .iter()
         .map(|id| ws.target(*id).address.chars().count())
         .max()
         .unwrap_or(0);
-    for project in &ws.projects {
-        let mut targets = chosen
-            .iter()
-            .map(|id| ws.target(*id))
-            .filter(|target| target.project == project.id)
-            .peekable();
-        if targets.peek().is_none() {
-            continue;
-        }
+    let mut by_project: BTreeMap<ProjectId, Vec<&Target>> = BTreeMap::new();
+    for target in chosen.iter().map(|id| ws.target(*id)) {
+        by_project.entry(target.project).or_default().push(target);
+    }
+    for (id, targets) in by_project {
+        let project = ws.project(id);
         if ws.projects.len() > 1 {
             let dir = if project.dir.is_empty() {
                 "."
@@ -57,25 +60,32 @@ pub fn run(
             )?;
         }
         for target in targets {
-            line(ws, target, width, paint, out)?;
+            let is_default = defaults.contains(&target.id);
+            line(ws, target, is_default, width, paint, &mut out)?;
         }
     }
-    Ok(())
+    out.flush()
+}
+
+/// The targets that are defaults of their own project.
+fn defaults(ws: &Workspace) -> HashSet<TargetId> {
+    let all = ws.projects.iter().flat_map(|project| {
+        let default = project.default.iter().copied();
+        default.filter(|id| ws.target(*id).project == project.id)
+    });
+    all.collect()
 }
 
 fn line(
     ws: &Workspace,
     target: &Target,
+    is_default: bool,
     width: usize,
     paint: Paint,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let indent = if ws.projects.len() > 1 { "  " } else { "" };
-    let default = if ws.project(target.project).default.contains(&target.id) {
-        " (default)"
-    } else {
-        ""
-    };
+    let default = if is_default { " (default)" } else { "" };
     let text = target
         .description
         .clone()
@@ -103,7 +113,7 @@ fn summary(ws: &Workspace, target: &Target) -> String {
     }
 }
 
-fn describe(ws: &Workspace, target: &Target, images: Images) -> Value {
+fn describe(ws: &Workspace, target: &Target, is_default: bool, images: Images) -> Value {
     let is_image = matches!(target.kind, Kind::Image(_));
     let image = is_image.then(|| images(&target.address)).flatten();
     let project = ws.project(target.project);
@@ -118,7 +128,7 @@ fn describe(ws: &Workspace, target: &Target, images: Images) -> Value {
         "outputs": target.outputs.iter().map(|output| output.pattern.clone()).collect::<Vec<_>>(),
         "services": target.services.iter().map(|id| ws.service(*id).name.clone()).collect::<Vec<_>>(),
         "cache": target.cache,
-        "default": project.default.contains(&target.id),
+        "default": is_default,
         "file": ws.file(target.span.file).name,
     });
     if let Some(image) = image {

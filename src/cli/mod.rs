@@ -113,7 +113,7 @@ fn command(cli: Cli) -> Result<u8, Ended> {
             } else {
                 args.format
             };
-            write!(out, "{}", graph::render(&place.workspace, &chosen, format)).map(|()| 0)
+            graph::render(&place.workspace, &chosen, format, &mut out).map(|()| 0)
         }
         Command::Schema => writeln!(out, "{}", schema::run().trim_end()).map(|()| 0),
         Command::Init(mut args) => {

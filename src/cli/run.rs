@@ -178,7 +178,7 @@ pub fn options(context: &Context, words: &Words, chosen: &Chosen) -> session::Op
         takeover: options.takeover,
         restart: options.restart,
         logs: options.verbose > 0,
-        named: chosen.named.clone(),
+        named: chosen.named.iter().copied().collect(),
         args: words.args.clone(),
         ..session::Options::default()
     }

@@ -457,20 +457,13 @@ impl Session {
             };
             preimage.add(Section::Upstream, &self.ws.target(*need).address, &value);
         }
+        let spec = self.spec(target.id);
         let direct: HashSet<_> = direct.into_iter().collect();
-        let mut indirect: Vec<_> = graph::transitive_needs(&self.ws, target.id)
-            .into_iter()
-            .collect();
-        indirect.retain(|need| !direct.contains(need) && !self.ws.target(*need).outputs.is_empty());
-        indirect.sort_unstable();
+        let mut indirect = self.makers().needed_by(&self.ws, target.id, &spec.bases);
+        indirect.retain(|need| !direct.contains(need));
         for need in indirect {
             if let Some(done) = self.outputs_of(need) {
-                inputs::describe_indirect(
-                    self.spec(target.id),
-                    &done.manifest,
-                    &self.walker,
-                    preimage,
-                );
+                inputs::describe_indirect(spec, &done.manifest, &self.walker, preimage);
             }
         }
     }

@@ -39,10 +39,6 @@ impl<'a> Wording<'a> {
 
     pub fn finished(&self, outcome: Outcome, reason: impl AsRef<str>) -> Finished {
         let file = self.session.ws.file(self.target.span.file);
-        let before = file
-            .text
-            .get(..self.target.span.range.start)
-            .unwrap_or_default();
         Finished {
             target: Arc::clone(&self.target.address),
             outcome,
@@ -56,7 +52,10 @@ impl<'a> Wording<'a> {
             log: Arc::default(),
             service_logs: Vec::new(),
             image: None,
-            location: (file.name.as_str().into(), before.matches('\n').count() + 1),
+            location: (
+                file.name.as_str().into(),
+                self.session.line(&self.target.span),
+            ),
             exit_with: u8::from(outcome == Outcome::Failed),
         }
     }

@@ -51,6 +51,7 @@ impl Plan {
             .enumerate()
             .map(|(number, id)| (*id, number))
             .collect();
+        let (selected, named) = (set(selected), set(named));
         let mut nodes: Vec<Node> = Vec::with_capacity(targets.len());
         let mut problems = Vec::new();
         for id in &targets {
@@ -82,8 +83,9 @@ impl Plan {
         for (before, id) in targets.iter().enumerate() {
             for last in &ws.target(*id).finally {
                 let node = &mut nodes[number[&last.target]];
-                // What it needs anyway it waits for, and minds how that ends.
-                if !node.needs.contains(&before) && !node.follows.contains(&before) {
+                // What it needs anyway it waits for, and minds how that ends. Both lists are in order.
+                let is_needed = node.needs.binary_search(&before).is_ok();
+                if !is_needed && node.follows.last() != Some(&before) {
                     node.follows.push(before);
                 }
             }
@@ -91,14 +93,17 @@ impl Plan {
         if !problems.is_empty() {
             return Err(PlanError::Invalid(problems));
         }
-        drop_unneeded(&mut nodes, &targets, selected);
+        drop_unneeded(&mut nodes, &targets, &selected);
         Ok(Self { targets, nodes })
     }
 }
 
+fn set(ids: &[TargetId]) -> HashSet<TargetId> {
+    ids.iter().copied().collect()
+}
+
 /// What only skipped targets need isn't run.
-fn drop_unneeded(nodes: &mut [Node], targets: &[TargetId], selected: &[TargetId]) {
-    let selected: HashSet<&TargetId> = selected.iter().collect();
+fn drop_unneeded(nodes: &mut [Node], targets: &[TargetId], selected: &HashSet<TargetId>) {
     let mut wanted = vec![false; nodes.len()];
     let mut unneeded = vec![false; nodes.len()];
     for number in (0..nodes.len()).rev() {

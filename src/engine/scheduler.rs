@@ -4,7 +4,7 @@
 //! nothing to do, and tells [`Scheduler::finish`] what became of each. The states of a node are drawn
 //! in `docs/design.md`.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::event::Outcome;
 
@@ -60,14 +60,14 @@ pub struct Scheduler {
     states: Vec<State>,
     /// The need that failed, for those that wait in vain.
     doomed: Vec<Option<usize>>,
-    /// Runs even after a failure: a `finally` node or what one needs.
-    cleanup: Vec<bool>,
-    /// Nothing else needs it.
+    /// A `finally` node or what one needs, and nothing else needs it.
     only_cleanup: Vec<bool>,
-    /// It was started: what follows it runs even when the run was stopped.
-    started: Vec<bool>,
+    /// It follows something that was started, or is needed by what does: it runs even when the run was stopped.
+    wanted: Vec<bool>,
     ready: BTreeSet<usize>,
     queue: BTreeSet<usize>,
+    /// Out of the queue until a lock is free, by lock. When it is, the first of them goes back for all.
+    barred: HashMap<String, BTreeSet<usize>>,
     running: usize,
     slots: usize,
     locked: HashSet<String>,
@@ -94,12 +94,12 @@ impl Scheduler {
         let free = |number: &usize| states[*number] == State::Waiting(0);
         Self {
             ready: (0..nodes.len()).filter(free).collect(),
-            cleanup: cleanup(&nodes),
             only_cleanup: only_cleanup(&nodes),
             doomed: vec![None; nodes.len()],
-            started: vec![false; nodes.len()],
+            wanted: vec![false; nodes.len()],
             left: nodes.len(),
             queue: BTreeSet::new(),
+            barred: HashMap::new(),
             running: 0,
             slots: slots.max(1),
             locked: HashSet::new(),
@@ -121,28 +121,46 @@ impl Scheduler {
             self.states[number] = State::Looking;
             return Some(Step::Look(number));
         }
-        let number = self
-            .queue
-            .iter()
-            .copied()
-            .find(|&number| self.has_place(number));
-        if let Some(stopped) = self
-            .queue
-            .iter()
-            .copied()
-            .find(|&number| self.is_stopped(number))
-        {
-            self.queue.remove(&stopped);
-            return Some(Step::Skip(stopped, self.stop.clone().unwrap_or_default()));
-        }
-        let number = number?;
+        let number = self.next_in_queue()?;
         self.queue.remove(&number);
         self.states[number] = State::Running;
-        self.started[number] = true;
+        self.want_what_follows(number);
         self.running += 1;
         self.alone = self.nodes[number].alone;
         self.locked.extend(self.nodes[number].locks.iter().cloned());
         Some(Step::Start(number))
+    }
+
+    /// The first that can start now. Those that a lock keeps back leave the queue, so that they aren't looked at again
+    /// each time that any other ends.
+    fn next_in_queue(&mut self) -> Option<usize> {
+        if self.running >= self.slots || self.alone {
+            return None;
+        }
+        loop {
+            let (nodes, running) = (&self.nodes, self.running);
+            let may = |number: &&usize| !nodes[**number].alone || running == 0;
+            let number = *self.queue.iter().find(may)?;
+            let locks = &self.nodes[number].locks;
+            let Some(lock) = locks.iter().find(|lock| self.locked.contains(*lock)) else {
+                return Some(number);
+            };
+            self.barred.entry(lock.clone()).or_default().insert(number);
+            self.queue.remove(&number);
+            // It came back for those that wait for its other locks: another one does now.
+            self.admit(number);
+        }
+    }
+
+    /// Those of a node's locks that are free: the first that waits for one goes back to the queue.
+    fn admit(&mut self, number: usize) {
+        for lock in &self.nodes[number].locks {
+            if !self.locked.contains(lock)
+                && let Some(barred) = self.barred.get_mut(lock)
+            {
+                self.queue.extend(barred.pop_first());
+            }
+        }
     }
 
     fn reason_to_skip(&self, number: usize) -> Option<String> {
@@ -158,19 +176,18 @@ impl Scheduler {
 
     /// After the stop only clean-up of what was started goes on.
     fn is_stopped(&self, number: usize) -> bool {
-        self.stop.is_some() && !self.is_wanted_after_stop(number, &mut HashSet::new())
+        self.stop.is_some() && !self.wanted[number]
     }
 
-    /// It follows something that was started, or is needed by what does.
-    fn is_wanted_after_stop(&self, number: usize, seen: &mut HashSet<usize>) -> bool {
-        if !self.cleanup[number] || !seen.insert(number) {
-            return false;
+    fn want_what_follows(&mut self, number: usize) {
+        let dependents = self.dependents[number].iter();
+        let follow = dependents.filter(|(_, minds)| !minds);
+        let mut open: Vec<usize> = follow.map(|(dependent, _)| *dependent).collect();
+        while let Some(number) = open.pop() {
+            if !std::mem::replace(&mut self.wanted[number], true) {
+                open.extend(&self.nodes[number].needs);
+            }
         }
-        let follows = &self.nodes[number].follows;
-        follows.iter().any(|&before| self.started[before])
-            || self.dependents[number]
-                .iter()
-                .any(|&(other, minds)| minds && self.is_wanted_after_stop(other, seen))
     }
 
     /// Whether a node that starts now cleans up, and so isn't ended when the run is interrupted: it is there for
@@ -179,17 +196,13 @@ impl Scheduler {
         self.stop.is_some() || self.only_cleanup[number]
     }
 
-    fn has_place(&self, number: usize) -> bool {
-        let node = &self.nodes[number];
-        let room = self.running < self.slots && !self.alone;
-        room && (!node.alone || self.running == 0)
-            && !node.locks.iter().any(|lock| self.locked.contains(lock))
-    }
-
     /// A node that was looked at has something to do.
     pub fn queue(&mut self, number: usize) {
         self.states[number] = State::Queued;
-        self.queue.insert(number);
+        match self.is_stopped(number) {
+            true => self.ready.insert(number),
+            false => self.queue.insert(number),
+        };
     }
 
     /// A node ended: after a look, a start or a skip.
@@ -200,13 +213,14 @@ impl Scheduler {
             for lock in &self.nodes[number].locks {
                 self.locked.remove(lock);
             }
+            self.admit(number);
         }
         let good = outcome.is_success()
             || (outcome == Outcome::Skipped && self.nodes[number].unmet.is_some());
         self.states[number] = State::Done { good };
         self.left -= 1;
         if outcome == Outcome::Failed && !self.keep_going && self.stop.is_none() {
-            self.stop = Some(format!("\0{number}"));
+            self.stop(&format!("\0{number}"));
         }
         for (dependent, minds) in std::mem::take(&mut self.dependents[number]) {
             if minds && !good {
@@ -224,6 +238,12 @@ impl Scheduler {
     /// Nothing more is started, but for what cleans up after what was.
     pub fn stop(&mut self, reason: &str) {
         self.stop = Some(reason.to_owned());
+        let barred = std::mem::take(&mut self.barred).into_values().flatten();
+        let waiting = std::mem::take(&mut self.queue).into_iter().chain(barred);
+        let (wanted, stopped): (Vec<_>, Vec<_>) = waiting.partition(|&number| self.wanted[number]);
+        self.queue.extend(wanted);
+        // The next steps skip them.
+        self.ready.extend(stopped);
     }
 
     pub fn is_done(&self) -> bool {
@@ -270,6 +290,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// So many that nobody waits for the end of anything that takes their square, or a frame of the stack for each.
+    const MANY: usize = 100_000;
+
     #[derive(Clone, Debug)]
     struct World {
         nodes: Vec<Node>,
@@ -282,6 +305,7 @@ mod tests {
     fn play(world: &World, picks: &[usize]) -> (Vec<usize>, Vec<Outcome>) {
         let mut scheduler = Scheduler::new(world.nodes.clone(), world.slots, world.keep_going);
         let mut outcomes: Vec<Option<Outcome>> = vec![None; world.nodes.len()];
+        let mut queued = HashSet::new();
         let (mut started, mut running, mut pick) =
             (Vec::new(), Vec::<usize>::new(), picks.iter().cycle());
         while !scheduler.is_done() {
@@ -290,13 +314,18 @@ mod tests {
                     outcomes[number] = Some(Outcome::Fresh);
                     scheduler.finish(number, Outcome::Fresh);
                 }
-                Some(Step::Look(number)) => scheduler.queue(number),
+                Some(Step::Look(number)) => {
+                    queued.insert(number);
+                    scheduler.queue(number);
+                }
                 Some(Step::Skip(number, _)) => {
+                    queued.remove(&number);
                     outcomes[number] = Some(Outcome::Skipped);
                     scheduler.finish(number, Outcome::Skipped);
                 }
                 Some(Step::Start(number)) => {
                     check_start(world, number, &outcomes, &running);
+                    queued.remove(&number);
                     started.push(number);
                     running.push(number);
                 }
@@ -305,6 +334,10 @@ mod tests {
                         !running.is_empty(),
                         "nothing runs and nothing can: a deadlock"
                     );
+                    if world.nodes.len() < MANY {
+                        let idle = queued.iter().find(|&&number| fits(world, number, &running));
+                        assert_eq!(idle, None, "it could run, and doesn't");
+                    }
                     let number = running.remove(pick.next().copied().unwrap_or(0) % running.len());
                     let outcome = if world.fails[number] {
                         Outcome::Failed
@@ -321,7 +354,6 @@ mod tests {
 
     fn check_start(world: &World, number: usize, outcomes: &[Option<Outcome>], running: &[usize]) {
         let node = &world.nodes[number];
-        assert!(running.len() < world.slots);
         assert!(outcomes[number].is_none(), "{number} ran twice");
         for &need in &node.needs {
             let unmet = world.nodes[need].unmet.is_some();
@@ -335,17 +367,22 @@ mod tests {
                 .iter()
                 .all(|&before| outcomes[before].is_some())
         );
-        for &other in running {
-            let shared = world.nodes[other]
-                .locks
-                .iter()
-                .any(|lock| node.locks.contains(lock));
-            assert!(!shared && !world.nodes[other].alone && !node.alone);
-        }
+        assert!(fits(world, number, running));
+    }
+
+    /// Whether there is room for one more beside these.
+    fn fits(world: &World, number: usize, running: &[usize]) -> bool {
+        let node = &world.nodes[number];
+        let beside = |other: &usize| {
+            let other = &world.nodes[*other];
+            let shared = other.locks.iter().any(|lock| node.locks.contains(lock));
+            !shared && !other.alone && !node.alone
+        };
+        running.len() < world.slots && running.iter().all(beside)
     }
 
     fn any_world() -> impl Strategy<Value = World> {
-        let node = (any::<u32>(), 0..20u8, 0..6u8, 0..12u8);
+        let node = (any::<u32>(), 0..20u8, 0..20u8, 0..12u8);
         (
             proptest::collection::vec(node, 1..24),
             1..5usize,
@@ -366,9 +403,10 @@ mod tests {
                         } else {
                             Vec::new()
                         },
-                        locks: (lock < 2)
-                            .then(|| format!("lock-{lock}"))
-                            .into_iter()
+                        // Most are without any, others have up to three.
+                        locks: (0..3)
+                            .filter(|bit| lock < 8 && lock >> bit & 1 == 1)
+                            .map(|bit| format!("lock-{bit}"))
                             .collect(),
                         alone: kind == 0,
                         group: kind == 1,
@@ -446,5 +484,48 @@ mod tests {
             play(&world, &[0]).1,
             [Outcome::Failed, Outcome::Ran, Outcome::Skipped]
         );
+    }
+
+    fn world(nodes: Vec<Node>, slots: usize) -> World {
+        World {
+            fails: vec![false; nodes.len()],
+            nodes,
+            slots,
+            keep_going: false,
+        }
+    }
+
+    #[test]
+    fn many_may_wait_for_a_place() {
+        let world = world(vec![Node::default(); MANY], 1);
+        assert_eq!(play(&world, &[0]).0.len(), MANY);
+    }
+
+    #[test]
+    fn many_may_wait_for_a_lock() {
+        let locked = Node {
+            locks: vec!["one".into()],
+            ..Node::default()
+        };
+        let world = world(vec![locked; MANY], 4);
+        assert_eq!(play(&world, &[0]).0.len(), MANY);
+    }
+
+    #[test]
+    fn a_long_way_to_the_end_is_gone_after_a_stop() {
+        // What fails, a chain, and what follows the first and needs the last.
+        let mut nodes = vec![Node::default(); 2];
+        nodes.extend((1..MANY).map(|before| Node {
+            needs: vec![before],
+            ..Node::default()
+        }));
+        nodes.push(Node {
+            needs: vec![MANY],
+            follows: vec![0],
+            ..Node::default()
+        });
+        let mut world = world(nodes, 1);
+        world.fails[0] = true;
+        assert_eq!(play(&world, &[0]).0.len(), MANY + 2);
     }
 }

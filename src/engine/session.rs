@@ -21,7 +21,7 @@ use crate::deploy::provider::Provider;
 use crate::docker::{self, Engine};
 use crate::fault;
 use crate::image::registry::Registry;
-use crate::pipeline::model::{ServiceId, TargetId, Workspace};
+use crate::pipeline::model::{ServiceId, Span, TargetId, Workspace};
 
 use super::active;
 use super::audit::Findings;
@@ -29,6 +29,7 @@ use super::environment::Caller;
 use super::event::Spent;
 use super::git::Git;
 use super::look::Fault;
+use super::makers::Makers;
 use super::render::Plain;
 use super::tools::Tools;
 
@@ -60,7 +61,7 @@ pub struct Options {
     /// Logs of fresh targets are shown: they have to be read.
     pub logs: bool,
     /// The targets that were named: they get the words after `--`.
-    pub named: Vec<TargetId>,
+    pub named: HashSet<TargetId>,
     pub args: Vec<String>,
     /// Given where the process goes on after the run. Set, it ends a run that doesn't listen for signals itself yet.
     pub interrupted: Option<Arc<AtomicBool>>,
@@ -93,6 +94,9 @@ pub struct Session {
     pub tools: Tools,
     pub(super) claims: Claims,
     specs: Vec<OnceLock<Spec>>,
+    makers: OnceLock<Makers>,
+    /// Where lines end, by file.
+    line_ends: Vec<OnceLock<Vec<usize>>>,
     snapshot: Arc<Snapshot>,
     states: Mutex<BTreeMap<String, State>>,
     memos: Mutex<BTreeMap<String, Memo>>,
@@ -152,6 +156,8 @@ impl Session {
             git: Git::new(&ws.root),
             tools: Tools::new(known.tools),
             specs: ws.targets.iter().map(|_| OnceLock::new()).collect(),
+            makers: OnceLock::new(),
+            line_ends: ws.files.iter().map(|_| OnceLock::new()).collect(),
             states: Mutex::new(known.states),
             memos: Mutex::new(known.memos),
             manifests: Mutex::default(),
@@ -204,6 +210,20 @@ impl Session {
 
     pub fn spec(&self, id: TargetId) -> &Spec {
         self.specs[id.0 as usize].get_or_init(|| Spec::of(&self.ws, self.ws.target(id)))
+    }
+
+    pub(super) fn makers(&self) -> &Makers {
+        self.makers.get_or_init(|| Makers::of(&self.ws))
+    }
+
+    /// The line of its file, from 1, on which something stands.
+    pub(super) fn line(&self, span: &Span) -> usize {
+        let ends = || {
+            let text = &self.ws.file(span.file).text;
+            text.match_indices('\n').map(|(at, _)| at).collect()
+        };
+        let ends: &Vec<usize> = self.line_ends[span.file.0 as usize].get_or_init(ends);
+        ends.partition_point(|end| *end < span.range.start) + 1
     }
 
     pub fn finder(&self) -> Finder<'_> {

@@ -11,24 +11,30 @@ pub fn cycles(edges: &[Vec<usize>]) -> Vec<Vec<usize>> {
         size[*id] += 1;
     }
     let mut seen = vec![false; edges.len()];
+    // One for all knots: each writes only where its own nodes are.
+    let mut came_from = vec![usize::MAX; edges.len()];
     let mut found = Vec::new();
     for (start, id) in component.iter().enumerate() {
         let knotted = size[*id] > 1 || edges[start].contains(&start);
         if knotted && !std::mem::replace(&mut seen[*id], true) {
-            found.push(shortest(edges, &component, start));
+            found.push(shortest(edges, &component, &mut came_from, start));
         }
     }
     found
 }
 
 /// The shortest way from `start` back to itself inside its component.
-fn shortest(edges: &[Vec<usize>], component: &[usize], start: usize) -> Vec<usize> {
-    let mut came_from = vec![usize::MAX; edges.len()];
+fn shortest(
+    edges: &[Vec<usize>],
+    component: &[usize],
+    came_from: &mut [usize],
+    start: usize,
+) -> Vec<usize> {
     let mut queue = VecDeque::from([start]);
     while let Some(node) = queue.pop_front() {
         for next in &edges[node] {
             if *next == start {
-                return way(&came_from, start, node);
+                return way(came_from, start, node);
             }
             if component[*next] == component[start] && came_from[*next] == usize::MAX {
                 came_from[*next] = node;
@@ -119,5 +125,12 @@ mod tests {
         let n = 100_000;
         let edges: Vec<Vec<usize>> = (0..n).map(|node| vec![(node + 1) % n]).collect();
         assert_eq!(cycles(&edges)[0].len(), n);
+    }
+
+    #[test]
+    fn two_hundred_thousand_circles_are_found() {
+        let n = 400_000;
+        let edges: Vec<Vec<usize>> = (0..n).map(|node| vec![node ^ 1]).collect();
+        assert_eq!(cycles(&edges).len(), n / 2);
     }
 }

@@ -10,8 +10,8 @@ mod select;
 
 pub use affected::affected;
 pub use cycles::cycles;
-pub use order::{closure, leaf_needs, transitive_needs};
-pub use select::select;
+pub use order::{closure, heights, leaf_needs, needs_down_to, transitive_needs};
+pub use select::{Names, select};
 
 #[cfg(test)]
 mod tests;

@@ -77,6 +77,39 @@ pub fn transitive_needs(ws: &Workspace, id: TargetId) -> HashSet<TargetId> {
     seen
 }
 
+/// How far up each target stands: 0 without needs, else one above the highest of them.
+pub fn heights(ws: &Workspace) -> Vec<u32> {
+    let all: Vec<TargetId> = ws.targets.iter().map(|target| target.id).collect();
+    let mut heights = vec![0; all.len()];
+    for id in closure(ws, &all) {
+        let needs = ws.target(id).needs.iter();
+        let above = needs.map(|need| heights[need.target.0 as usize] + 1);
+        heights[id.0 as usize] = above.max().unwrap_or(0);
+    }
+    heights
+}
+
+/// Of [`transitive_needs`] those that stand at `floor` or higher. What is lower isn't looked at, so that a question about
+/// the next few rows doesn't cost a walk through all.
+pub fn needs_down_to(
+    ws: &Workspace,
+    id: TargetId,
+    heights: &[u32],
+    floor: u32,
+) -> HashSet<TargetId> {
+    let mut seen = HashSet::new();
+    let mut stack = vec![id];
+    while let Some(target) = stack.pop() {
+        for need in &ws.target(target).needs {
+            // Needs stand lower than what needs them: nothing high enough is behind one that isn't.
+            if heights[need.target.0 as usize] >= floor && seen.insert(need.target) {
+                stack.push(need.target);
+            }
+        }
+    }
+    seen
+}
+
 /// The direct needs, a group standing for its own needs: what has outputs. Each once, in order.
 pub fn leaf_needs(ws: &Workspace, id: TargetId) -> Vec<TargetId> {
     let mut seen = HashSet::new();

@@ -1,6 +1,7 @@
 //! From words on the command line to targets.
 
-use std::collections::HashSet;
+use std::cell::OnceCell;
+use std::collections::{HashMap, HashSet};
 
 use globset::{Glob, GlobMatcher};
 
@@ -26,16 +27,108 @@ pub fn select(
     if words.is_empty() {
         return defaults(ws, from);
     }
+    let names = Names::new(ws);
     let mut seen = HashSet::new();
     let mut selected = Vec::new();
     for word in words {
-        let found = named(ws, word, from);
-        if found.is_empty() {
-            return Err(unknown(ws, word, from));
-        }
+        let found = names.find(word, from)?;
         selected.extend(found.into_iter().filter(|target| seen.insert(*target)));
     }
     Ok(selected)
+}
+
+/// A workspace whose targets are looked up by many words.
+pub struct Names<'w> {
+    ws: &'w Workspace,
+    /// In the order of the workspace, and so of projects; made when the first word asks.
+    targets: OnceCell<HashMap<&'w str, Vec<TargetId>>>,
+    projects: HashMap<&'w str, ProjectId>,
+}
+
+impl<'w> Names<'w> {
+    pub fn new(ws: &'w Workspace) -> Names<'w> {
+        // The root comes first: a member of the same name is the one that is meant.
+        let projects = ws.projects.iter();
+        let projects = projects.map(|project| (project.name.as_str(), project.id));
+        Names {
+            ws,
+            targets: OnceCell::new(),
+            projects: projects.collect(),
+        }
+    }
+
+    /// The targets that a word names; see [`select`].
+    ///
+    /// # Errors
+    /// It names none.
+    pub fn find(&self, word: &str, from: Option<ProjectId>) -> Result<Vec<TargetId>, Problem> {
+        let (owner, name) = match word.split_once(':') {
+            Some((owner, name)) => (Some(owner), name),
+            None => (None, word),
+        };
+        let found = match owner.map(Matcher::new) {
+            Some(Matcher::Glob(owner)) => {
+                let mut found = self.called(name);
+                found.retain(|id| owner.is_match(&self.owner(*id).name));
+                found
+            }
+            Some(Matcher::Name(owner)) => {
+                let project = match owner.as_str() {
+                    "" => Some(&ProjectId(0)),
+                    owner => self.projects.get(owner),
+                };
+                project.map_or_else(Vec::new, |project| self.called_in(name, *project))
+            }
+            None => match from {
+                Some(from) => self.called_in(name, from),
+                None => self.called(name),
+            },
+        };
+        match found.is_empty() {
+            true => Err(unknown(self.ws, word, from)),
+            false => Ok(found),
+        }
+    }
+
+    /// The targets of all projects with a name that a word matches.
+    fn called(&self, name: &str) -> Vec<TargetId> {
+        match Matcher::new(name) {
+            Matcher::Name(name) => self.namesakes(&name).to_vec(),
+            Matcher::Glob(name) => {
+                let targets = self.ws.targets.iter();
+                let matching = targets.filter(|target| name.is_match(&target.name));
+                matching.map(|target| target.id).collect()
+            }
+        }
+    }
+
+    fn called_in(&self, name: &str, project: ProjectId) -> Vec<TargetId> {
+        let Matcher::Name(name) = Matcher::new(name) else {
+            let mut found = self.called(name);
+            found.retain(|id| self.ws.target(*id).project == project);
+            return found;
+        };
+        let namesakes = self.namesakes(&name);
+        let of = |id: &TargetId| self.ws.target(*id).project;
+        let start = namesakes.partition_point(|id| of(id) < project);
+        let own = namesakes[start..].iter().copied();
+        own.take_while(|id| of(id) == project).collect()
+    }
+
+    fn namesakes(&self, name: &str) -> &[TargetId] {
+        let targets = self.targets.get_or_init(|| {
+            let mut targets: HashMap<&str, Vec<TargetId>> = HashMap::new();
+            for target in &self.ws.targets {
+                targets.entry(&target.name).or_default().push(target.id);
+            }
+            targets
+        });
+        targets.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    fn owner(&self, id: TargetId) -> &'w Project {
+        self.ws.project(self.ws.target(id).project)
+    }
 }
 
 fn defaults(ws: &Workspace, from: Option<ProjectId>) -> Result<Vec<TargetId>, Problem> {
@@ -87,36 +180,6 @@ impl Matcher {
             Matcher::Glob(glob) => glob.is_match(text),
         }
     }
-}
-
-fn named(ws: &Workspace, word: &str, from: Option<ProjectId>) -> Vec<TargetId> {
-    let (owner, name) = match word.split_once(':') {
-        Some((owner, name)) => (Some(owner), name),
-        None => (None, word),
-    };
-    let matcher = Matcher::new(name);
-    let owner_matcher = owner.map(Matcher::new);
-    let wanted = |project: &Project| match (&owner_matcher, owner) {
-        (_, Some("")) => project.id.0 == 0,
-        (Some(Matcher::Name(_)), Some(owner)) if project.id.0 == 0 => {
-            // A member of the same name is the one that is meant.
-            let mut members = ws.projects.iter().skip(1);
-            project.name == owner && !members.any(|member| member.name == owner)
-        }
-        (Some(owner), _) => owner.is_match(&project.name),
-        (None, _) => from.is_none_or(|from| from == project.id),
-    };
-    let projects: HashSet<ProjectId> = ws
-        .projects
-        .iter()
-        .filter(|project| wanted(project))
-        .map(|project| project.id)
-        .collect();
-    let targets = ws.targets.iter();
-    targets
-        .filter(|target| projects.contains(&target.project) && matcher.is_match(&target.name))
-        .map(|target| target.id)
-        .collect()
 }
 
 /// What people could have typed: from a member its own names, else all addresses.

@@ -224,6 +224,21 @@ proptest! {
     }
 
     #[test]
+    fn a_floor_leaves_out_exactly_what_stands_lower(edges in edges(12), floor in 0u32..6) {
+        let needs: Vec<Vec<usize>> = edges.iter().enumerate().map(|(node, next)| next.iter().copied().filter(|next| *next < node).collect()).collect();
+        let ws = graph_of(&needs);
+        let heights = heights(&ws);
+        let height = |id: &TargetId| heights[id.0 as usize];
+        for target in &ws.targets {
+            let highest = target.needs.iter().map(|need| height(&need.target)).max();
+            prop_assert_eq!(height(&target.id), highest.map_or(0, |highest| highest + 1));
+            let mut all = transitive_needs(&ws, target.id);
+            all.retain(|need| height(need) >= floor);
+            prop_assert_eq!(needs_down_to(&ws, target.id, &heights, floor), all);
+        }
+    }
+
+    #[test]
     fn circles_hang_nothing(edges in edges(12)) {
         let ws = graph_of(&edges);
         for id in 0..12 {
@@ -248,4 +263,28 @@ fn a_chain_of_a_hundred_thousand_is_no_deeper_than_one_of_three() {
         (n, ws.targets[0].id, last)
     );
     assert_eq!(transitive_needs(&ws, last).len(), n - 1);
+}
+
+#[test]
+fn the_next_few_rows_are_found_without_a_walk_through_all() {
+    // To look at everything below each of them would take five billion steps.
+    let n = 100_000;
+    let needs: Vec<Vec<usize>> = (0..n).map(|i| (i - i.min(1)..i).collect()).collect();
+    let ws = graph_of(&needs);
+    let heights = heights(&ws);
+    assert_eq!(heights[n - 1], 99_999);
+    for target in &ws.targets {
+        let floor = heights[target.id.0 as usize].saturating_sub(2);
+        let found = needs_down_to(&ws, target.id, &heights, floor);
+        assert_eq!(found.len(), heights[target.id.0 as usize].min(2) as usize);
+    }
+}
+
+#[test]
+fn as_many_words_as_targets_are_looked_up() {
+    let n = 100_000;
+    let ws = graph_of(&vec![Vec::new(); n]);
+    let words: Vec<String> = (0..n).rev().map(|i| format!(":t{i}")).collect();
+    let found = select(&ws, &words, None).unwrap();
+    assert_eq!((found.len(), found[0]), (n, ws.targets[n - 1].id));
 }

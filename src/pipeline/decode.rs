@@ -362,7 +362,8 @@ fn string(text: &str, shape: &Shape) -> Result<Value, String> {
         Shape::Duration => values::duration(text).map(Value::Duration),
         Shape::Size => values::size(text).map(Value::Size),
         Shape::Version => {
-            values::version(text).map(|version| Value::Version(text.to_owned(), version))
+            let version = values::version(text)?;
+            Ok(Value::Version(Box::new((text.to_owned(), version))))
         }
         Shape::Port => values::port(text).map(Value::Port),
         Shape::Freeze => values::freeze(text).map(Value::Freeze),

@@ -23,8 +23,8 @@ pub enum Value {
     Duration(Duration),
     /// Bytes.
     Size(u64),
-    /// As written, and parsed.
-    Version(String, semver::VersionReq),
+    /// As written, and parsed. Rare: every other value would take its room.
+    Version(Box<(String, semver::VersionReq)>),
     Port(Port),
     Freeze(FreezeWindow),
     List(Vec<Node>),

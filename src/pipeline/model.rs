@@ -139,7 +139,7 @@ pub struct Target {
     /// `None`: left out, so every file of the project (for an image: its build context).
     pub inputs: Option<Vec<InputPattern>>,
     pub outputs: Vec<OutputPattern>,
-    pub shell: Vec<String>,
+    pub shell: Arc<[String]>,
     /// Working directory relative to the workspace, with `/`.
     pub dir: String,
     /// `env` of pipeline, project and template: weaker than `inherit-env` and `dotenv`.

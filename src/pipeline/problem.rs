@@ -4,7 +4,7 @@
 //! Knows nothing of what the pipeline file means.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use miette::{
     Diagnostic, LabeledSpan, MietteError, MietteSpanContents, Severity, SourceCode, SourceSpan,
@@ -204,6 +204,8 @@ pub struct Sources {
     files: Vec<SourceFile>,
     /// Address of each file's first byte.
     starts: Vec<usize>,
+    /// Where lines begin, by file: asked for only where there is a problem.
+    lines: Vec<OnceLock<Vec<usize>>>,
 }
 
 impl Sources {
@@ -217,7 +219,12 @@ impl Sources {
                 Some(start)
             })
             .collect();
-        Sources { files, starts }
+        let lines = files.iter().map(|_| OnceLock::new()).collect();
+        Sources {
+            files,
+            starts,
+            lines,
+        }
     }
 
     fn place(&self, span: &Span) -> SourceSpan {
@@ -240,14 +247,91 @@ impl SourceCode for Sources {
         if local.offset() + local.len() > file.text.len() {
             return Err(MietteError::OutOfBounds);
         }
-        let read = file.text.read_span(&local, before, after)?;
+        // The lines before it are enough to find it: from the beginning of the file it would be far for each of many. One
+        // more than is shown, as none stands for the beginning itself.
+        let lines = self.lines[index].get_or_init(|| line_starts(&file.text));
+        let line = lines.partition_point(|start| *start <= local.offset()) - 1;
+        let line = line.saturating_sub(before + 1);
+        let (start, rest) = (start + lines[line], &file.text.as_bytes()[lines[line]..]);
+        let local = SourceSpan::from((local.offset() - lines[line], local.len()));
+        let read = rest.read_span(&local, before, after)?;
         Ok(Box::new(MietteSpanContents::new_named(
             file.name.clone(),
             read.data(),
             (start + read.span().offset(), read.span().len()).into(),
+            line + read.line(),
+            read.column(),
+            line + read.line_count(),
+        )))
+    }
+}
+
+/// Where the lines of a text begin, ended by `\n`, `\r\n` or `\r`.
+fn line_starts(text: &str) -> Vec<usize> {
+    let bytes = text.as_bytes();
+    let ends = |at: &usize| match bytes[*at] {
+        b'\n' => true,
+        b'\r' => bytes.get(at + 1) != Some(&b'\n'),
+        _ => false,
+    };
+    let starts = (0..bytes.len()).filter(ends).map(|at| at + 1);
+    std::iter::once(0).chain(starts).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::pipeline::model::FileId;
+
+    /// What is shown of a span: where it begins, its text, its line and column, and the lines up to its end.
+    type Shown = (usize, String, usize, usize, usize);
+
+    fn shown(source: &dyn SourceCode, at: usize, len: usize, around: usize) -> Option<Shown> {
+        let read = source.read_span(&(at, len).into(), around, around).ok()?;
+        Some((
+            read.span().offset(),
+            String::from_utf8_lossy(read.data()).into_owned(),
             read.line(),
             read.column(),
             read.line_count(),
-        )))
+        ))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_shown_is_what_a_reading_from_the_beginning_shows(
+            text in "[ab\r\n]{0,40}", at in 0usize..40, len in 0usize..12, around in 0usize..4,
+        ) {
+            let file = |text: &str| SourceFile { name: "f".into(), text: text.into() };
+            let sources = Sources::new(vec![file(&text)]);
+            if at + len <= text.len() {
+                prop_assert_eq!(shown(&sources, at, len, around), shown(&text, at, len, around));
+            }
+        }
+    }
+
+    #[test]
+    fn as_many_problems_as_lines_are_shown() {
+        let n = 200_000;
+        let text = "x = 1\n".repeat(n);
+        let sources = Sources::new(vec![SourceFile {
+            name: "f".into(),
+            text: text.as_str().into(),
+        }]);
+        for line in 0..n {
+            let span = Span {
+                file: FileId(0),
+                range: line * 6..line * 6 + 1,
+            };
+            let place = sources.place(&span);
+            assert_eq!(
+                shown(&sources, place.offset(), 1, 1).unwrap().2,
+                line.max(1) - 1
+            );
+        }
     }
 }

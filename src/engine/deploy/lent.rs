@@ -82,7 +82,7 @@ impl Lent<'_> {
                 let declared = Declared::of(target, &session.caller, &session.ws.root)?;
                 env = declared.environment(&session.caller, &values)?;
                 mask = Mask::new(declared.secrets());
-                shell = target.shell.clone();
+                shell = target.shell.to_vec();
                 dir = session.directory(target);
             }
             None => {

@@ -293,7 +293,7 @@ impl<'a> Resolver<'a> {
     fn notified(&mut self, view: View<'a>, project: ProjectId) -> Vec<usize> {
         let mut notified = Vec::new();
         for word in view.words("notify") {
-            match Resolver::find_named(&self.notifiers, word.text, project) {
+            match self.find_named("notify", word.text, project) {
                 Some(index) => notified.push(index),
                 None => {
                     let names = Resolver::names_of(&self.notifiers, project);

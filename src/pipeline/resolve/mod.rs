@@ -15,6 +15,7 @@ mod text;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::LoadOptions;
 use super::fields::{Field, Fields, View};
@@ -79,6 +80,13 @@ struct Resolver<'a> {
     services: Vec<Named<'a>>,
     environments: Vec<Named<'a>>,
     notifiers: Vec<Named<'a>>,
+    /// Numbers of these, by key (`service`), project and name.
+    named: HashMap<(&'static str, ProjectId, &'a str), usize>,
+    /// In which list of needs each target was met last.
+    met_in: Vec<usize>,
+    need_lists: usize,
+    /// Shared by all that have no other.
+    usual_shell: Arc<[String]>,
     /// Names of variables that something refers to.
     used_vars: BTreeSet<String>,
     image_uses: Vec<ImageUse>,
@@ -112,6 +120,10 @@ pub fn resolve<'a>(
         services: Vec::new(),
         environments: Vec::new(),
         notifiers: Vec::new(),
+        named: HashMap::new(),
+        met_in: Vec::new(),
+        need_lists: 0,
+        usual_shell: SHELL.map(str::to_owned).into(),
         used_vars: BTreeSet::new(),
         image_uses: Vec::new(),
     };
@@ -135,11 +147,13 @@ impl<'a> Resolver<'a> {
         self.problems.push(problem);
     }
 
-    fn declare_named(&self, key: &str) -> Vec<Named<'a>> {
+    fn declare_named(&mut self, key: &'static str) -> Vec<Named<'a>> {
         let mut all = Vec::new();
         for (index, document) in self.documents.iter().enumerate() {
             for field in document.fields.entries(key) {
                 if let Some(fields) = field.node.table() {
+                    let name = (key, project_id(index), field.key.as_str());
+                    self.named.insert(name, all.len());
                     all.push(Named {
                         project: project_id(index),
                         field,
@@ -191,12 +205,9 @@ impl<'a> Resolver<'a> {
         std::iter::once(own).chain((project != ROOT).then_some(root))
     }
 
-    /// The service, environment or notifier that a name means in a project: its own, else the root's.
-    fn find_named(all: &[Named<'_>], name: &str, project: ProjectId) -> Option<usize> {
-        let of = |owner: ProjectId| {
-            all.iter()
-                .position(|named| named.project == owner && named.field.key == name)
-        };
+    /// The service, environment or notifier (`key`) that a name means in a project: its own, else the root's.
+    fn find_named(&self, key: &'static str, name: &str, project: ProjectId) -> Option<usize> {
+        let of = |owner: ProjectId| self.named.get(&(key, owner, name)).copied();
         of(project).or_else(|| of(ROOT))
     }
 
@@ -210,6 +221,9 @@ impl<'a> Resolver<'a> {
             .map(|named| named.field.key.as_str())
     }
 }
+
+/// What runs a line where nothing else is said.
+const SHELL: [&str; 3] = ["sh", "-eu", "-c"];
 
 /// The root project.
 const ROOT: ProjectId = ProjectId(0);

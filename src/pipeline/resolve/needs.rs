@@ -23,9 +23,11 @@ impl<'a> Resolver<'a> {
         project: ProjectId,
     ) -> Vec<Need> {
         let mut needs: Vec<Need> = Vec::new();
+        self.need_lists += 1;
         for word in words {
             for target in self.need(word, project) {
-                if !needs.iter().any(|need| need.target == target) {
+                let met_in = &mut self.met_in[target.0 as usize];
+                if std::mem::replace(met_in, self.need_lists) != self.need_lists {
                     needs.push(Need {
                         target,
                         span: word.span.clone(),

@@ -233,6 +233,7 @@ impl<'a> Resolver<'a> {
         let target = target_id(self.targets.len());
         self.target_names.insert((project, &field.key), target);
         self.target_lists[project.0 as usize].push(target);
+        self.met_in.push(0);
         self.targets.push(Declared {
             project,
             name: &field.key,
@@ -269,18 +270,23 @@ impl<'a> Resolver<'a> {
     /// `default`: at the root as on the command line (every project's target of that name), in a
     /// member as in `needs`.
     pub(super) fn fill_defaults(&mut self, workspace: &mut Workspace) {
+        let names = graph::Names::new(workspace);
+        let mut defaults = Vec::with_capacity(self.heads.len());
         for index in 0..self.heads.len() {
             let from = (index != 0).then(|| project_id(index));
             let mut default = Vec::new();
             for word in self.heads[index].words("default") {
-                match graph::select(workspace, &[word.text.to_owned()], from) {
+                match names.find(word.text, from) {
                     Ok(targets) => default.extend(targets),
                     Err(problem) => self.report(problem.label(word.span, "unknown target")),
                 }
             }
             let mut seen = std::collections::HashSet::new();
             default.retain(|target| seen.insert(*target));
-            workspace.projects[index].default = default;
+            defaults.push(default);
+        }
+        for (project, default) in workspace.projects.iter_mut().zip(defaults) {
+            project.default = default;
         }
     }
 

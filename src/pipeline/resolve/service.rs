@@ -149,7 +149,7 @@ impl<'a> Resolver<'a> {
     pub(super) fn listed_services(&mut self, view: View<'a>, project: ProjectId) -> Vec<ServiceId> {
         let mut services = Vec::new();
         for word in view.words("services") {
-            match Resolver::find_named(&self.services, word.text, project) {
+            match self.find_named("service", word.text, project) {
                 Some(index) if services.contains(&service_id(index)) => {}
                 Some(index) => services.push(service_id(index)),
                 None => {
@@ -179,7 +179,7 @@ impl<'a> Resolver<'a> {
         scope: &Scope<'_>,
     ) -> Option<Reference> {
         let (name, what) = split_service(key);
-        let Some(index) = Resolver::find_named(&self.services, name, scope.project) else {
+        let Some(index) = self.find_named("service", name, scope.project) else {
             let help = suggest::help(
                 name,
                 "services",

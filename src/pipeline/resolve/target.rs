@@ -1,6 +1,7 @@
 //! Targets: defaults filled in, paths made relative to the workspace, kinds told apart.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::text::Scope;
@@ -11,8 +12,6 @@ use crate::pipeline::keys;
 use crate::pipeline::model::{Deploy, Kind, ProjectId, Target, TargetId, Text, Tool, When};
 use crate::pipeline::problem::Problem;
 use crate::pipeline::suggest;
-
-const SHELL: [&str; 3] = ["sh", "-eu", "-c"];
 
 impl<'a> Resolver<'a> {
     pub(super) fn target(&mut self, id: TargetId) -> Target {
@@ -232,10 +231,10 @@ impl<'a> Resolver<'a> {
         view.duration("timeout").or_else(default)
     }
 
-    fn shell(&self, view: View<'a>, project: ProjectId) -> Vec<String> {
+    fn shell(&self, view: View<'a>, project: ProjectId) -> Arc<[String]> {
         match self.default_strings(view, project, "shell") {
-            shell if shell.is_empty() => SHELL.map(str::to_owned).to_vec(),
-            shell => shell,
+            shell if shell.is_empty() => Arc::clone(&self.usual_shell),
+            shell => shell.into(),
         }
     }
 
@@ -256,7 +255,7 @@ impl<'a> Resolver<'a> {
 
     fn environment_of(&mut self, view: View<'a>, project: ProjectId) -> Option<usize> {
         let word = view.word("environment")?;
-        let found = Resolver::find_named(&self.environments, word.text, project);
+        let found = self.find_named("environment", word.text, project);
         if found.is_none() {
             let names = Resolver::names_of(&self.environments, project);
             let help = suggest::help(word.text, "environments", names)
@@ -341,7 +340,8 @@ fn with_image(kind: Kind, needs: &[crate::pipeline::model::Need], resolver: &Res
 fn tools(view: View<'_>) -> Vec<Tool> {
     let mut tools: BTreeMap<&str, Tool> = BTreeMap::new();
     for field in view.entries("tools") {
-        if let Value::Version(requirement, version) = &field.node.value {
+        if let Value::Version(parsed) = &field.node.value {
+            let (requirement, version) = &**parsed;
             let tool = Tool {
                 name: field.key.clone(),
                 requirement: requirement.clone(),

@@ -106,7 +106,7 @@ fn the_first_file() {
     assert_eq!(default, ["lint", "test"]);
     let test = target(&ws, "test");
     assert_eq!(test.timeout, Some(Duration::from_secs(600)));
-    assert_eq!(test.shell, ["sh", "-eu", "-c"]);
+    assert_eq!(*test.shell, ["sh", "-eu", "-c"]);
     assert_eq!(test.services.len(), 2);
     assert_eq!(test.env["DATABASE_URL"].references().count(), 2);
     let deploy = target(&ws, "deploy-dev");
@@ -252,7 +252,7 @@ fn a_members_keys_lie_over_the_templates() {
         test.outputs[0].pattern,
         "services/billing/reports/billing.xml"
     );
-    assert_eq!(test.shell, ["bash", "-c"]);
+    assert_eq!(*test.shell, ["bash", "-c"]);
     assert_eq!(test.timeout, Some(Duration::from_secs(3600)));
     assert_eq!(test.dotenv, [".env"]);
     assert_eq!(test.inherit_env, ["CI"]);
