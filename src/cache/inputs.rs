@@ -17,7 +17,7 @@ use super::manifest::{Manifest, Node};
 use super::stat::{Kind, Stat};
 use super::walk::{Listing, Tree, Walker, join, split};
 use crate::pipeline::glob::{Glob, has_wildcard};
-use crate::pipeline::model::{Target, TargetId, Workspace};
+use crate::pipeline::model::{Project, Target, TargetId, Workspace};
 use crate::pipeline::paths::is_within;
 
 /// Which target makes which path, and which files describe targets.
@@ -92,7 +92,7 @@ impl Claims {
 pub struct Spec {
     id: TargetId,
     /// Every file below this directory, those of members aside.
-    everything: Option<(String, Vec<String>)>,
+    everything: Option<(String, HashSet<String>)>,
     globs: Vec<Glob>,
     excludes: Vec<Exclude>,
     literals: Vec<String>,
@@ -142,9 +142,7 @@ impl Spec {
         let mut bases: BTreeSet<String> = globs.iter().flat_map(Glob::bases).collect();
         let everything = all.then(|| {
             bases.insert(project.dir.clone());
-            let members = ws.projects.iter().map(|project| &project.dir);
-            let inner = members.filter(|dir| **dir != project.dir && is_within(dir, &project.dir));
-            (project.dir.clone(), inner.cloned().collect())
+            (project.dir.clone(), members_below(ws, &project.dir))
         });
         Self {
             id: target.id,
@@ -173,15 +171,36 @@ impl Spec {
     }
 
     fn matches(&self, path: &str) -> bool {
-        let everything = self.everything.as_ref().is_some_and(|(dir, members)| {
-            is_within(path, dir) && !members.iter().any(|member| is_within(path, member))
-        });
+        let everything = self
+            .everything
+            .as_ref()
+            .is_some_and(|(dir, members)| is_within(path, dir) && !lies_in(path, members));
         (everything || self.globs.iter().any(|glob| glob.matches(path))) && !self.excluded(path)
     }
 
     fn excluded(&self, path: &str) -> bool {
         self.excludes.iter().any(|exclude| exclude.matches(path))
     }
+}
+
+/// Directories of the members in a directory, itself aside. Members are sorted by directory, and many.
+fn members_below(ws: &Workspace, dir: &str) -> HashSet<String> {
+    let members = ws.projects.get(1..).unwrap_or_default();
+    let below = match dir {
+        "" => members,
+        dir => {
+            let prefix = format!("{dir}/");
+            let from = members.partition_point(|member| member.dir < prefix);
+            let inner = |member: &Project| member.dir.starts_with(&prefix);
+            &members[from..from + members[from..].partition_point(inner)]
+        }
+    };
+    below.iter().map(|member| member.dir.clone()).collect()
+}
+
+fn lies_in(path: &str, directories: &HashSet<String>) -> bool {
+    let mut around = path.match_indices('/').map(|(at, _)| &path[..at]);
+    !directories.is_empty() && around.any(|directory| directories.contains(directory))
 }
 
 /// A file that is an input.

@@ -339,3 +339,41 @@ fn hazard_10_an_input_that_becomes_executable_reruns() {
     bed.chmod("src/a", 0o644);
     assert_eq!(bed.expect(&["t"], &[]).outcome("t"), "fresh");
 }
+
+#[test]
+fn left_out_inputs_are_every_file_of_the_project_without_those_of_members_in_it() {
+    let bed = Bed::new(
+        "[workspace]\nmembers = [\"svc\", \"svc/web\", \"svc-b\"]\n\
+         [target.all]\nrun = 'echo root >> ../ran'\n",
+    );
+    for (dir, up) in [
+        ("svc", "../.."),
+        ("svc/web", "../../.."),
+        ("svc-b", "../.."),
+    ] {
+        let name = dir.replace('/', "-");
+        let text = format!(
+            "[project]\nname = \"{name}\"\n[target.all]\nrun = 'echo {name} >> {up}/ran'\n"
+        );
+        bed.write(format!("{dir}/Pipeline.toml"), text);
+        bed.write(format!("{dir}/src/a"), "");
+    }
+    bed.write("src/a", "");
+    let ran = || {
+        let done = bed.forge(&["all"]);
+        assert_eq!(done.code, 0, "{done:?}");
+        bed.ran()
+    };
+    assert_eq!(ran(), ["root", "svc", "svc-b", "svc-web"]);
+    for (changed, who) in [
+        ("src/a", "root"),
+        ("svc/src/a", "svc"),
+        ("svc/web/src/a", "svc-web"),
+        ("svc-b/new", "svc-b"),
+        ("svc.txt", "root"),
+        ("svc/web.txt", "svc"),
+    ] {
+        bed.write(changed, changed);
+        assert_eq!(ran(), [who], "{changed}");
+    }
+}
