@@ -588,8 +588,8 @@ fn blobs_of_a_run_that_was_killed_are_counted_and_removed() {
     for n in 0..5u8 {
         let bytes = vec![n; 100_000];
         let name = blake3::hash(&bytes).to_hex().to_string();
-        ws.write(&format!(".forge/blobs/{}/{}", &name[..2], &name[2..]), "");
-        let path = ws.path(&format!(".forge/blobs/{}/{}", &name[..2], &name[2..]));
+        ws.write(&format!(".forge/blobs/{}/{}", &name[..1], &name[1..]), "");
+        let path = ws.path(&format!(".forge/blobs/{}/{}", &name[..1], &name[1..]));
         fs::write(&path, bytes).unwrap();
         let old = std::time::SystemTime::now() - Duration::from_secs(7200);
         fs::File::options()
@@ -610,7 +610,7 @@ fn blobs_of_a_run_that_was_killed_are_counted_and_removed() {
 
 fn blob_of(ws: &Workspace, content: &str) -> PathBuf {
     let name = blake3::hash(content.as_bytes()).to_hex().to_string();
-    ws.path(&format!(".forge/blobs/{}/{}", &name[..2], &name[2..]))
+    ws.path(&format!(".forge/blobs/{}/{}", &name[..1], &name[1..]))
 }
 
 #[test]

@@ -7,6 +7,9 @@
 
 mod support;
 
+#[path = "support/shelf.rs"]
+mod shelf;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
@@ -17,6 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use shelf::Shelf;
 use support::{Bed, PATIENCE, contents};
 
 /// All kills together; the test ends earlier where the machine is slow.
@@ -77,6 +81,8 @@ struct Input {
     nonce: usize,
     /// The store may take so little that every run prunes.
     tight: bool,
+    /// Where a remote cache listens.
+    remote: Option<u16>,
 }
 
 impl Input {
@@ -85,17 +91,20 @@ impl Input {
             variant,
             nonce,
             tight: false,
+            remote: None,
         }
     }
 
     fn put(self, bed: &Bed) {
-        let size = if self.tight {
-            "[cache]\nmax-size = \"2kB\"\n"
-        } else {
-            ""
-        };
+        let mut cache = String::from("[cache]\n");
+        if self.tight {
+            cache += "max-size = \"2kB\"\n";
+        }
+        if let Some(port) = self.remote {
+            cache += &format!("remote = \"http://127.0.0.1:{port}\"\nremote-write = \"always\"\n");
+        }
         let targets = TARGETS.replace("NONCE", &self.nonce.to_string());
-        bed.write("Pipeline.toml", format!("{size}{targets}"));
+        bed.write("Pipeline.toml", format!("{cache}{targets}"));
         let words = (0..2 + self.variant).map(|word| format!("word-{word}-{}\n", self.variant % 2));
         bed.write("in/words", words.collect::<String>());
         bed.write("in/mode", ["755", "700", "750"][self.variant % 3]);
@@ -187,8 +196,8 @@ struct Way {
     then: Option<Input>,
 }
 
-/// Every way of changing something that is on the disk.
-fn ways() -> Vec<Way> {
+/// Every way of changing something that is on the disk. A remote cache gets what one needs.
+fn ways(remote: &Shelf) -> Vec<Way> {
     let bed = || {
         let bed = Bed::new("");
         Input::new(0, 0).put(&bed);
@@ -265,6 +274,14 @@ fn ways() -> Vec<Way> {
     nonsense.remove(".forge/records");
     nonsense.write(".forge/records", "nonsense");
     ways.push(way("damaged records", nonsense, end, Input::new(3, 1)));
+    let shared = Input {
+        remote: Some(remote.port),
+        ..Input::new(2, 0)
+    };
+    let elsewhere = bed();
+    shared.put(&elsewhere);
+    run(&elsewhere);
+    ways.push(way("what another machine made", bed(), end, shared));
     ways
 }
 
@@ -321,7 +338,8 @@ fn each<T: Sync>(items: &[T], work: impl Fn(usize, &T) + Sync) {
 
 /// Kills at every point, the first and the last time that a way comes by; how often that was.
 fn kill_at_every_point(clean: &[Tree]) -> usize {
-    let ways = ways();
+    let remote = Shelf::start();
+    let ways = ways(&remote);
     let all = points();
     let mut cases = Vec::new();
     let mut seen = BTreeSet::new();

@@ -38,7 +38,8 @@ impl Blobs {
 
     pub fn path(&self, digest: &Digest) -> PathBuf {
         let name = digest.hex();
-        self.root.join(&name[..2]).join(&name[2..])
+        // File systems are at ease with many files in a directory, and not with many directories of a few files.
+        self.root.join(&name[..1]).join(&name[1..])
     }
 
     pub fn contains(&self, digest: &Digest) -> bool {
@@ -53,7 +54,7 @@ impl Blobs {
         let digest = Digest::of(bytes);
         if !self.contains(&digest) {
             let mut staged = self.stage();
-            staged.make(0o666)?.write_all(bytes)?;
+            self.make(&mut staged)?.write_all(bytes)?;
             fault::point("blob written");
             staged.keep(&self.path(&digest))?;
             fault::point("blob kept");
@@ -69,7 +70,7 @@ impl Blobs {
     pub fn put_file(&self, path: &Path) -> io::Result<(Digest, u64)> {
         let source = open_regular(path)?;
         let mut staged = self.stage();
-        let make = |staged: &mut Staged| staged.make(0o666).map(drop);
+        let make = |staged: &mut Staged| self.make(staged).map(drop);
         let (digest, size) = self.copy(path, source, &mut staged, make)?;
         // Also where there is one: it may be damaged, and this one isn't.
         let new = !self.contains(&digest);
@@ -89,7 +90,7 @@ impl Blobs {
     /// `InvalidData` when it isn't, or what reading and writing bring.
     pub fn receive(&self, digest: &Digest, size: u64, from: &mut dyn Read) -> io::Result<()> {
         let mut staged = self.stage();
-        let mut target = staged.make(0o666)?;
+        let mut target = self.make(&mut staged)?;
         let mut from = from.take(size.saturating_add(1));
         let mut buffer = vec![0; (size as usize).saturating_add(1).min(256 * 1024)];
         let (mut hasher, mut arrived) = (blake3::Hasher::new(), 0);
@@ -199,10 +200,9 @@ impl Blobs {
                 continue;
             };
             // Gone since the directory was read: then it isn't there.
-            if let (Some(digest), Ok(metadata)) = (
-                Digest::from_hex(&format!("{start}{rest}")),
-                entry.metadata(),
-            ) {
+            let digest = Digest::from_hex(&format!("{start}{rest}"));
+            let digest = digest.filter(|digest| self.path(digest) == entry.path());
+            if let (Some(digest), Ok(metadata)) = (digest, entry.metadata()) {
                 all.insert(digest, metadata);
             }
         }
@@ -237,6 +237,11 @@ impl Blobs {
 
     fn grow(&self, bytes: u64) {
         self.grown.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Makes what is going to be a blob.
+    fn make<'a>(&self, staged: &'a mut Staged) -> io::Result<&'a File> {
+        staged.make_for(&self.root.join("tmp"), 0o666)
     }
 
     /// A path in the store's own directory, so that what is made there can be renamed into place.

@@ -54,7 +54,7 @@ struct State {
 
 /// Listens until it is dropped.
 pub struct Shelf {
-    port: u16,
+    pub port: u16,
     state: Arc<Mutex<State>>,
 }
 
