@@ -197,35 +197,11 @@ impl<'a> Job<'a> {
 
     /// Puts the outputs in place from what an earlier run with this key left; none when that can't be had.
     fn hit(&self, look: &Look) -> Option<Finished> {
-        let session = self.session;
-        let address = &self.target.address;
-        let last = self.last(look);
-        let is_last = last.is_some();
-        let mut is_remote = false;
-        let (found, used) = match &last {
-            Some(state) => (state.clone(), Batch::default()),
-            None => {
-                let kept = session.store.result(&look.key);
-                let kept = kept.filter(|record| self.is_whole(record));
-                is_remote = kept.is_none();
-                let record = kept.or_else(|| self.fetch(look))?;
-                let found = record.state(look.key);
-                let used = Record {
-                    used: store::now(),
-                    ..record
-                };
-                let batch = Batch {
-                    results: vec![(look.key, used)],
-                    states: vec![(address.to_string(), found.clone())],
-                    ..Batch::default()
-                };
-                (found, batch)
-            }
-        };
-        let manifest = session.manifest(&found.manifest)?;
-        let log = session.blobs.read(&found.log)?;
-        let before = last.or_else(|| session.newest_state(address));
-        let restored = self.restore(&manifest, found.manifest, before.as_ref());
+        let earlier = self.earlier(look)?;
+        let state = earlier.state;
+        let manifest = self.session.manifest(&state.manifest)?;
+        let log = self.session.blobs.read(&state.log)?;
+        let restored = self.restore(&manifest, state.manifest, earlier.before.as_ref());
         let touched = match restored {
             Ok(touched) => touched,
             Err(error) => {
@@ -237,20 +213,53 @@ impl<'a> Job<'a> {
             }
         };
         fault::point("restored");
-        self.leave(used);
-        if !is_last {
-            session.set_state(address, found.clone());
+        let is_news = !earlier.used.is_empty();
+        self.leave(earlier.used);
+        if is_news {
+            self.session.set_state(&self.target.address, state.clone());
         }
-        let mut finished = self.words.fresh(&found, look);
+        let mut finished = self.words.fresh(&state, look);
         finished.log = log.into();
         if touched > 0 {
             finished.outcome = Outcome::Restored;
             finished.reason = look.reason.clone();
         }
-        if is_remote {
+        if earlier.is_remote {
             finished.reason.push_str(", from the remote cache");
         }
         Some(finished)
+    }
+
+    /// What an earlier run with this key left: the last one, another one here, or one on another machine.
+    fn earlier(&self, look: &Look) -> Option<Earlier> {
+        if let Some(state) = self.last(look) {
+            return Some(Earlier {
+                before: Some(state.clone()),
+                state,
+                used: Batch::default(),
+                is_remote: false,
+            });
+        }
+        let address = &self.target.address;
+        let kept = self.session.store.result(&look.key);
+        let kept = kept.filter(|record| self.is_whole(record));
+        let is_remote = kept.is_none();
+        let record = kept.or_else(|| self.fetch(look))?;
+        let state = record.state(look.key);
+        let used = Record {
+            used: store::now(),
+            ..record
+        };
+        Some(Earlier {
+            before: self.session.newest_state(address),
+            used: Batch {
+                results: vec![(look.key, used)],
+                states: vec![(address.to_string(), state.clone())],
+                ..Batch::default()
+            },
+            state,
+            is_remote,
+        })
     }
 
     /// Whether what a record says of the outputs and of what was printed can be read.
@@ -271,7 +280,9 @@ impl<'a> Job<'a> {
                 .all(|digest| session.blobs.contains(digest))
                 .then_some(())
         };
-        (state.key == look.key && !state.foreign && is_kept().is_some()).then_some(state)
+        // Whether an image is still there its registry says.
+        let may_be = state.key == look.key && !state.foreign && state.image.is_none();
+        (may_be && is_kept().is_some()).then_some(state)
     }
 
     /// Runs the commands and keeps what they made.
@@ -393,6 +404,17 @@ impl<'a> Job<'a> {
         };
         self.target.services.iter().filter_map(tail).collect()
     }
+}
+
+/// A result that is to be put in place.
+struct Earlier {
+    /// What the target is then.
+    state: State,
+    /// What it is now.
+    before: Option<State>,
+    /// What the records learn from that.
+    used: Batch,
+    is_remote: bool,
 }
 
 /// Why services aren't up.
