@@ -274,6 +274,24 @@ fn ways(remote: &Shelf) -> Vec<Way> {
     nonsense.remove(".forge/records");
     nonsense.write(".forge/records", "nonsense");
     ways.push(way("damaged records", nonsense, end, Input::new(3, 1)));
+    let half = known();
+    let journal = Path::new(".forge/records/journal");
+    let mut bytes = fs::read(half.path(journal)).expect("read");
+    bytes.extend(b"half");
+    half.write(journal, bytes);
+    ways.push(way("half an entry", half, end, Input::new(3, 1)));
+    let (long, mut input) = (known(), Input::new(3, 1));
+    let length = |bed: &Bed| fs::metadata(bed.path(journal)).map_or(0, |file| file.len());
+    let before = loop {
+        let before = long.copied();
+        input.put(&long);
+        run(&long);
+        if length(&long) < length(&before) {
+            break before;
+        }
+        input.nonce += 1;
+    };
+    ways.push(way("a long journal", before, end, input));
     let shared = Input {
         remote: Some(remote.port),
         ..Input::new(2, 0)

@@ -21,10 +21,10 @@ use super::known::Directory;
 use super::manifest::Manifest;
 use super::staged::Staged;
 use super::stat::Stat;
-use super::store::State;
+use super::store::{Position, State};
 use crate::fault;
 
-const MAGIC: &[u8; 16] = b"forge snapshot 6";
+const MAGIC: &[u8; 16] = b"forge snapshot 7";
 const NAME: &str = "snapshot";
 const OUTDATED: &str = "snapshot.outdated";
 /// Magic, the header's checksum, the header's length.
@@ -58,6 +58,8 @@ struct Header {
 pub struct Known {
     /// By address.
     pub states: BTreeMap<String, State>,
+    /// Up to where the records had been read when those were all.
+    pub seen: Option<Position>,
     /// By address.
     pub memos: BTreeMap<String, Memo>,
     /// Path of a program → its stat and the version that it printed.
@@ -96,9 +98,7 @@ impl Snapshot {
 
     /// One that was current before the records knew more: what it says of files and by digest holds, the rest may not.
     pub fn load_outdated(cache_dir: &Path) -> Option<Self> {
-        let mut outdated = Self::load_file(&cache_dir.join(OUTDATED))?;
-        outdated.take_known();
-        Some(outdated)
+        Self::load_file(&cache_dir.join(OUTDATED))
     }
 
     /// Whether it is still the one that a run would load.
@@ -416,13 +416,13 @@ mod tests {
     #[test]
     fn an_outdated_one_speaks_of_contents_and_not_of_targets() {
         let dir = tempfile::tempdir().expect("a directory");
-        saved(dir.path());
+        let known = saved(dir.path());
         let loaded = Snapshot::load(dir.path()).expect("loads");
         assert!(loaded.is_current(dir.path()));
         Snapshot::outdate(dir.path());
         assert!(!loaded.is_current(dir.path()) && Snapshot::load(dir.path()).is_none());
         let outdated = Snapshot::load_outdated(dir.path()).expect("loads");
-        check(&outdated, &Known::default(), false);
+        check(&outdated, &known, false);
         // A newer one takes its place.
         saved(dir.path());
         assert!(!loaded.is_current(dir.path()));

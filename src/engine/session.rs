@@ -14,7 +14,7 @@ use crate::cache::inputs::{Claims, Finder, Spec};
 use crate::cache::manifest::Manifest;
 use crate::cache::restore::Place;
 use crate::cache::snapshot::{Known, Memo, Snapshot};
-use crate::cache::store::{Batch, Image, State, Store};
+use crate::cache::store::{Batch, Image, Position, State, Store};
 use crate::cache::upkeep::Upkeep;
 use crate::cache::walk::Walker;
 use crate::deploy::provider::Provider;
@@ -98,6 +98,8 @@ pub struct Session {
     /// Where lines end, by file.
     line_ends: Vec<OnceLock<Vec<usize>>>,
     snapshot: Arc<Snapshot>,
+    /// Up to where the records had been read when `states` was all that they say.
+    seen: Mutex<Option<Position>>,
     states: Mutex<BTreeMap<String, State>>,
     memos: Mutex<BTreeMap<String, Memo>>,
     manifests: Mutex<HashMap<Digest, Arc<Manifest>>>,
@@ -158,6 +160,7 @@ impl Session {
             specs: ws.targets.iter().map(|_| OnceLock::new()).collect(),
             makers: OnceLock::new(),
             line_ends: ws.files.iter().map(|_| OnceLock::new()).collect(),
+            seen: Mutex::new(known.seen),
             states: Mutex::new(known.states),
             memos: Mutex::new(known.memos),
             manifests: Mutex::default(),
@@ -293,7 +296,7 @@ impl Session {
 
     /// The state that the store has: another forge may have written it since this run began.
     pub fn newest_state(&self, address: &str) -> Option<State> {
-        let state = self.store.state(address);
+        let state = self.store.state(address, self.seen().as_ref());
         if let Some(state) = &state {
             lock(&self.states).insert(address.to_owned(), state.clone());
         }
@@ -431,14 +434,19 @@ impl Session {
             self.keep_within_limit();
         }
         fault::point("kept within limit");
-        let states = self.states_to_keep(changed || grown);
+        let (states, seen) = self.states_to_keep(changed || grown);
         let mut memos = lock(&self.memos).clone();
         memos.retain(|address, memo| {
             let state = states.get(address);
             state.is_some_and(|state| state.key == memo.key && state.manifest == memo.manifest)
         });
+        if self.options.watched {
+            lock(&self.states).clone_from(&states);
+            *lock(&self.seen) = seen;
+        }
         let known = Known {
             states,
+            seen,
             memos,
             tools: self.tools.all(),
             images: lock(&self.images).clone(),
@@ -459,15 +467,21 @@ impl Session {
         }
     }
 
-    /// What the snapshot shall say. The records know what others did meanwhile; where nobody did anything they aren't asked.
-    fn states_to_keep(&self, changed: bool) -> BTreeMap<String, State> {
-        if changed || !self.snapshot.is_current(&self.cache_dir) {
-            let states = self.store.states();
-            if !states.is_empty() {
-                return states;
-            }
+    fn seen(&self) -> Option<Position> {
+        *lock(&self.seen)
+    }
+
+    /// What the snapshot shall say, and up to where the records were read for it. They know what others did meanwhile; where
+    /// nobody did anything they aren't asked.
+    fn states_to_keep(&self, changed: bool) -> (BTreeMap<String, State>, Option<Position>) {
+        let known = lock(&self.states);
+        if !changed && self.snapshot.is_current(&self.cache_dir) {
+            return (known.clone(), self.seen());
         }
-        lock(&self.states).clone()
+        match self.store.states(self.seen().as_ref(), &known) {
+            Some((states, seen)) if !states.is_empty() => (states, seen),
+            _ => (known.clone(), None),
+        }
     }
 
     /// Whether somebody asked for the run to end before it could hear that itself.
@@ -512,12 +526,14 @@ fn what_was(cache_dir: &Path, store: &Store) -> (Known, Snapshot) {
     if let Some(mut snapshot) = Snapshot::load(cache_dir) {
         return (snapshot.take_known(), snapshot);
     }
+    let mut outdated = Snapshot::load_outdated(cache_dir).unwrap_or_default();
+    let before = outdated.take_known();
     let mut known = Known::default();
     if cache_dir.join("records").exists() {
-        known.states = store.states();
+        let newest = store.states(before.seen.as_ref(), &before.states);
+        (known.states, known.seen) = newest.unwrap_or_default();
     }
-    let outdated = Snapshot::load_outdated(cache_dir);
-    (known, outdated.unwrap_or_default())
+    (known, outdated)
 }
 
 fn unfinished(cache_dir: &Path) -> HashSet<String> {

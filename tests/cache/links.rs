@@ -1,5 +1,7 @@
 //! Promise 10 and hazard 11: nothing is written through a link or outside the workspace, and links as inputs.
 
+use std::collections::BTreeMap;
+
 use forge::cache::blobs::Blobs;
 use forge::cache::digest::Digest;
 use forge::cache::manifest::{Entry, Manifest, Node};
@@ -193,8 +195,8 @@ fn forge_manifest(bed: &Bed, change: impl Fn(&mut Manifest)) {
     let bytes = postcard::to_stdvec(&manifest).expect("written");
     record.manifest = blobs.put(&bytes).expect("kept");
     record.outputs = manifest.digest();
-    let states = store.states().into_iter();
-    let states = states.map(|(name, mut state)| {
+    let (states, _) = store.states(None, &BTreeMap::new()).expect("read");
+    let states = states.into_iter().map(|(name, mut state)| {
         (state.manifest, state.outputs) = (record.manifest, record.outputs);
         (name, state)
     });

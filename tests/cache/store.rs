@@ -216,12 +216,21 @@ fn hazard_15_records_that_somebody_holds_for_a_while_are_waited_for() {
 #[test]
 fn hazard_15_records_that_are_held_for_ever_by_others_cost_the_cache_alone() {
     let bed = made();
-    bed.write("in", "two\n");
+    // What a few runs recorded lies in a journal: sled has it when there is enough of it.
+    for number in 0.. {
+        bed.write("in", number.to_string());
+        bed.forge(&["b"]);
+        if bed.exists(".forge/records/db") {
+            break;
+        }
+    }
     let holder = File::open(bed.path(".forge/records/db")).expect("opens");
     holder.lock().expect("locked"); // as another program with the database open would
+    bed.ran();
+    bed.write("in", "one\n");
     let done = bed.expect(&["b"], &["a", "b"]);
-    done.warned("no cache");
-    assert_eq!(bed.read("b"), "two\n");
+    done.warned("can't be used");
+    assert_eq!(bed.read("b"), "one\n");
     holder.unlock().expect("unlocked");
     bed.write("in", "three\n");
     heals(&bed, "three\n", "released");

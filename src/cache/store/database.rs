@@ -1,115 +1,229 @@
-//! sled, and what it doesn't do by itself.
+//! The records of a workspace, open: a journal, and below it sled, which is opened when the journal doesn't answer.
 
-use std::fs::{self, File};
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::io;
-use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use super::now;
+use super::journal::{Entry, Journal, Position, failure_name, result_name, state_name};
+use super::record::{Batch, Record, State, encode, pairs, read};
+use super::trees::{Trees, copy_of};
+use crate::cache::digest::Digest;
+use crate::fault;
 
-/// How long sled's own lock may outlive the process or the handle that held it.
-const LINGER: Duration = Duration::from_secs(5);
+/// Where sled's default tree keeps how often it was given what a journal said: written after that.
+const HANDED_DOWN: &[u8] = b"handed down";
 
-/// An open database.
+/// Open records.
 pub(super) struct Database {
-    pub results: sled::Tree,
-    pub states: sled::Tree,
-    pub failures: sled::Tree,
+    directory: PathBuf,
+    journal: Journal,
     /// Before the lock, so that it is closed before the lock is given up.
-    pub db: sled::Db,
-    _lock: Option<File>,
+    trees: Option<Trees>,
+    /// None where nothing is to change: then a copy of sled is opened.
+    lock: Option<File>,
 }
 
 impl Database {
     /// # Errors
-    /// It is damaged.
-    pub fn new(db: sled::Db, lock: Option<File>) -> io::Result<Self> {
+    /// The records can't be read, or (`InvalidData`) they are damaged.
+    pub fn open(directory: &Path, lock: Option<File>) -> io::Result<Self> {
+        if directory.is_file() {
+            return Err(damaged("not a directory"));
+        }
+        let journal = Journal::open(&directory.join("journal"))?;
+        // What it said is lost: what sled says was true once.
+        if journal.position().is_none() && directory.join("db").exists() {
+            return Err(damaged("its journal is gone"));
+        }
         Ok(Self {
-            results: db.open_tree("results")?,
-            states: db.open_tree("states")?,
-            failures: db.open_tree("failures")?,
-            db,
-            _lock: lock,
+            directory: directory.to_path_buf(),
+            journal,
+            trees: None,
+            lock,
         })
     }
-}
 
-/// Opens sled; what it finds damaged is `InvalidData`.
-pub(super) fn database(path: &Path) -> io::Result<sled::Db> {
-    remove_halves(path);
-    let began = Instant::now();
-    loop {
-        let opened = catch_unwind(|| {
-            sled::Config::new()
-                .path(path)
-                .flush_every_ms(None)
-                .cache_capacity(32 << 20)
-                .open()
-        });
-        match opened {
-            Ok(Ok(db)) => return Ok(db),
-            Ok(Err(sled::Error::Io(error))) if error.to_string().contains("acquire lock") => {
-                if began.elapsed() > LINGER {
-                    return Err(error);
+    /// Closes it; nobody else may open it yet.
+    pub fn close(self) -> Option<File> {
+        self.lock
+    }
+
+    fn trees(&mut self) -> io::Result<&Trees> {
+        match &mut self.trees {
+            Some(trees) => Ok(trees),
+            none => {
+                let trees = match &self.lock {
+                    Some(_) => Trees::open(&self.directory)?,
+                    None => copy_of(&self.directory)?,
+                };
+                fault::point("records opened");
+                // sled takes some kinds of damage for an old state, or for none.
+                let handed_down: Option<u64> = read(&trees.db, HANDED_DOWN)?;
+                if handed_down.unwrap_or(0) < self.journal.handed_down {
+                    return Err(damaged("what it was given is gone"));
                 }
-                std::thread::sleep(Duration::from_millis(2));
+                Ok(none.insert(trees))
             }
-            Ok(Err(sled::Error::Io(error))) if is_environment(&error) => return Err(error),
-            Ok(Err(error)) => {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    error.to_string(),
-                ));
+        }
+    }
+
+    /// What sled says, where it may know something by that name.
+    fn below<T>(
+        &mut self,
+        name: u64,
+        ask: impl FnOnce(&Trees) -> sled::Result<Option<T>>,
+    ) -> io::Result<Option<T>> {
+        match self.journal.is_below(name) {
+            true => Ok(ask(self.trees()?)?),
+            false => Ok(None),
+        }
+    }
+
+    pub fn result(&mut self, key: &Digest) -> io::Result<Option<Record>> {
+        match self.journal.results.get(key) {
+            Some(known) => Ok(known.clone()),
+            None => self.below(result_name(key), |trees| read(&trees.results, &key.0)),
+        }
+    }
+
+    pub fn failures(&mut self, key: &Digest) -> io::Result<u32> {
+        if let Some(count) = self.journal.failures.get(key) {
+            return Ok(*count);
+        }
+        let count = self.below(failure_name(key), |trees| read(&trees.failures, &key.0))?;
+        Ok(count.unwrap_or(0))
+    }
+
+    /// None where there is none, and where it is what it was at a position that is known.
+    pub fn state(&mut self, address: &str, seen: Option<&Position>) -> io::Result<Option<State>> {
+        if let Some(known) = self.journal.states.get(address) {
+            return Ok(known.clone());
+        }
+        if seen.is_some_and(|seen| self.journal.continues(seen)) {
+            return Ok(None);
+        }
+        let name = state_name(address);
+        self.below(name, |trees| read(&trees.states, address.as_bytes()))
+    }
+
+    /// All states, and up to where they are read: `known`, which was all at the position `seen`, with what came after.
+    pub fn states(
+        &mut self,
+        seen: Option<&Position>,
+        known: &BTreeMap<String, State>,
+    ) -> io::Result<(BTreeMap<String, State>, Option<Position>)> {
+        let mut all = match seen {
+            Some(seen) if self.journal.continues(seen) => known.clone(),
+            _ if self.journal.is_all() => BTreeMap::new(),
+            _ => {
+                let pairs = pairs(&self.trees()?.states)?;
+                let text =
+                    |(name, state): (Vec<u8>, _)| Some((String::from_utf8(name).ok()?, state));
+                pairs.into_iter().filter_map(text).collect()
             }
-            Err(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "unreadable")),
+        };
+        for (address, state) in &self.journal.states {
+            match state {
+                Some(state) => all.insert(address.clone(), state.clone()),
+                None => all.remove(address),
+            };
         }
+        Ok((all, self.journal.position()))
+    }
+
+    pub fn results(&mut self) -> io::Result<Vec<(Digest, Record)>> {
+        let mut all = HashMap::new();
+        if !self.journal.is_all() {
+            let pairs: Vec<(Vec<u8>, Record)> = pairs(&self.trees()?.results)?;
+            let key = |(name, record): (Vec<u8>, _)| Some((Digest(name.try_into().ok()?), record));
+            all.extend(pairs.into_iter().filter_map(key));
+        }
+        for (key, record) in &self.journal.results {
+            match record {
+                Some(record) => all.insert(*key, record.clone()),
+                None => all.remove(key),
+            };
+        }
+        Ok(all.into_iter().collect())
+    }
+
+    pub fn total(&self) -> Option<u64> {
+        self.journal.total
+    }
+
+    /// What it returns is to be flushed.
+    pub fn set_total(&mut self, bytes: u64) -> io::Result<File> {
+        self.append(Entry {
+            total: Some(bytes),
+            ..Entry::default()
+        })
+    }
+
+    /// What it returns is to be flushed: then all of it is safe.
+    pub fn put(&mut self, batch: &Batch) -> io::Result<File> {
+        let mut entry = Entry::default();
+        let results = batch.results.iter().cloned();
+        entry.results = results.map(|(key, record)| (key, Some(record))).collect();
+        let states = batch.states.iter().cloned();
+        entry.states = states.map(|(at, state)| (at, Some(state))).collect();
+        let gone = batch.forget_results.iter();
+        entry.results.extend(gone.map(|key| (*key, None)));
+        let gone = batch.forget_states.iter();
+        entry.states.extend(gone.map(|at| (at.clone(), None)));
+        for (key, failed) in &batch.failures {
+            let count = if *failed { self.failures(key)? + 1 } else { 0 };
+            entry.failures.push((*key, count));
+        }
+        if batch.grown > 0 {
+            entry.total = self.journal.total.map(|total| total + batch.grown);
+        }
+        self.append(entry)
+    }
+
+    fn append(&mut self, entry: Entry) -> io::Result<File> {
+        let file = self.journal.append(entry)?;
+        if self.journal.is_long() {
+            self.hand_down()?;
+        }
+        Ok(file)
+    }
+
+    /// Puts what the journal says into sled, and begins another journal. Killed in between, the same is put there again.
+    fn hand_down(&mut self) -> io::Result<()> {
+        self.trees()?;
+        let Some(trees) = &self.trees else {
+            return Ok(());
+        };
+        let journal = &mut self.journal;
+        for (key, record) in &journal.results {
+            match record {
+                Some(record) => trees.results.insert(key.0, encode(record))?,
+                None => trees.results.remove(key.0)?,
+            };
+        }
+        fault::point("results put");
+        for (address, state) in &journal.states {
+            match state {
+                Some(state) => trees.states.insert(address.as_bytes(), encode(state))?,
+                None => trees.states.remove(address.as_bytes())?,
+            };
+        }
+        fault::point("states put");
+        for (key, count) in &journal.failures {
+            match count {
+                1.. => trees.failures.insert(key.0, encode(count))?,
+                0 => trees.failures.remove(key.0)?,
+            };
+        }
+        let times = journal.handed_down + 1;
+        trees.db.insert(HANDED_DOWN, encode(&times))?;
+        trees.db.flush()?;
+        fault::point("records flushed");
+        journal.begin_anew()
     }
 }
 
-/// Removes what a process that was killed has left of a snapshot: sled takes it for the newest one and finds it damaged
-/// (spacejam/sled#1527).
-fn remove_halves(path: &Path) {
-    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        if name.as_encoded_bytes().ends_with(b".generating") {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-}
-
-/// Whether an error is the machine's and says nothing about the data.
-fn is_environment(error: &io::Error) -> bool {
-    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    matches!(
-        error.kind(),
-        PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull
-    ) || error.raw_os_error() == Some(libc::EMFILE)
-}
-
-/// Moves a damaged one out of the way, and says where to.
-pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
-    let aside = path.with_file_name(format!("records.damaged-{}", now()));
-    fs::rename(path, &aside)?;
-    Ok(aside)
-}
-
-/// A copy in a temporary directory.
-pub(super) fn copy_of(cache_dir: &Path) -> Option<tempfile::TempDir> {
-    let copy = tempfile::tempdir().ok()?;
-    copy_files(&cache_dir.join("records"), &copy.path().join("records")).ok()?;
-    Some(copy)
-}
-
-fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
-    for entry in walkdir::WalkDir::new(from) {
-        let entry = entry?;
-        let relative = entry.path().strip_prefix(from).map_err(io::Error::other)?;
-        if entry.file_type().is_dir() {
-            fs::create_dir_all(to.join(relative))?;
-        } else {
-            fs::copy(entry.path(), to.join(relative))?;
-        }
-    }
-    Ok(())
+fn damaged(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }

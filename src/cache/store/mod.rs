@@ -1,9 +1,9 @@
 //! The records: what a key gave, and what a target was last time.
 //!
-//! sled holds them, and lets one process in at a time. Several forge processes share a workspace, so the store is
-//! open only while it is used: a process closes it when it has nothing to ask for a moment, or as soon as
-//! another waits. Records are versioned and disposable: one that can't be read is not there, a database that
-//! can't be opened is set aside and a new one begun.
+//! sled holds them, behind a journal that answers for what was recorded last. sled lets one process in at a time. Several forge
+//! processes share a workspace, so the store is open only while it is used: a process closes it when it has nothing to
+//! ask for a moment, or as soon as another waits. Records are versioned and disposable: one that can't be read is not
+//! there, a database that can't be opened is set aside and a new one begun.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -11,7 +11,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::digest::Digest;
@@ -19,16 +19,17 @@ use super::snapshot::Snapshot;
 use super::staged::Staged;
 use crate::fault;
 
+pub use journal::Position;
 pub use record::{Batch, Contents, Image, Record, State};
 
-use database::{Database, copy_of, database, set_aside};
-use record::{encode, pairs, read};
+use database::Database;
+use trees::set_aside;
 
 mod database;
+mod journal;
 mod record;
+mod trees;
 
-/// Where the default tree keeps [`Store::total`].
-const TOTAL: &[u8] = b"bytes of blobs";
 /// So long another process may wait for a store that is used all the time.
 const SOON: Duration = Duration::from_millis(5);
 
@@ -38,19 +39,14 @@ pub type Warn = Box<dyn Fn(String) + Send + Sync>;
 /// The store of a workspace. Never fails: without a database it knows nothing and keeps nothing, and says so once.
 pub struct Store {
     cache_dir: PathBuf,
-    access: Access,
+    /// Else no byte of it changes: sled is asked through a copy.
+    writes: bool,
     open: Mutex<Slot>,
     /// Others wait, see [`Store::hold`].
     held: AtomicBool,
     /// When it was last looked whether another process waits.
     asked: Mutex<Option<Instant>>,
     warn: Warn,
-}
-
-enum Access {
-    Write,
-    /// A copy is opened, so that no byte of the real one changes; made when something is asked for.
-    Copy(OnceLock<Option<tempfile::TempDir>>),
 }
 
 enum Slot {
@@ -64,21 +60,18 @@ enum Slot {
 
 impl Store {
     pub fn new(cache_dir: &Path, warn: Warn) -> Self {
-        Self {
-            cache_dir: cache_dir.to_path_buf(),
-            access: Access::Write,
-            open: Mutex::new(Slot::Closed),
-            held: AtomicBool::new(false),
-            asked: Mutex::default(),
-            warn,
-        }
+        Self::with_access(cache_dir, warn, true)
     }
 
-    /// For commands that change nothing: reads a copy.
+    /// For commands that change nothing.
     pub fn reading(cache_dir: &Path, warn: Warn) -> Self {
+        Self::with_access(cache_dir, warn, false)
+    }
+
+    fn with_access(cache_dir: &Path, warn: Warn, writes: bool) -> Self {
         Self {
             cache_dir: cache_dir.to_path_buf(),
-            access: Access::Copy(OnceLock::new()),
+            writes,
             open: Mutex::new(Slot::Closed),
             held: AtomicBool::new(false),
             asked: Mutex::default(),
@@ -87,38 +80,31 @@ impl Store {
     }
 
     pub fn result(&self, key: &Digest) -> Option<Record> {
-        self.with(|db| read(&db.results, &key.0)).flatten()
+        self.with(|db| db.result(key)).flatten()
     }
 
-    pub fn state(&self, address: &str) -> Option<State> {
-        self.with(|db| read(&db.states, address.as_bytes()))
-            .flatten()
+    /// None where there is none, and where it is what it was for whoever has `seen` the records up to there.
+    pub fn state(&self, address: &str, seen: Option<&Position>) -> Option<State> {
+        self.with(|db| db.state(address, seen)).flatten()
     }
 
     /// How often the action failed since it last succeeded.
     pub fn failures(&self, key: &Digest) -> u32 {
-        self.with(|db| read(&db.failures, &key.0))
-            .flatten()
-            .unwrap_or(0)
+        self.with(|db| db.failures(key)).unwrap_or(0)
     }
 
-    pub fn states(&self) -> BTreeMap<String, State> {
-        let all = self.with(|db| {
-            Ok(pairs(&db.states)?
-                .into_iter()
-                .collect::<Vec<(Vec<u8>, State)>>())
-        });
-        let text = |(name, state): (Vec<u8>, State)| Some((String::from_utf8(name).ok()?, state));
-        all.unwrap_or_default()
-            .into_iter()
-            .filter_map(text)
-            .collect()
+    /// All states, by address, and up to where they were read: those that are `known`, if `seen` says up to where that was all,
+    /// and what came after. None when they can't be read.
+    pub fn states(
+        &self,
+        seen: Option<&Position>,
+        known: &BTreeMap<String, State>,
+    ) -> Option<(BTreeMap<String, State>, Option<Position>)> {
+        self.with(|db| db.states(seen, known))
     }
 
     pub fn results(&self) -> Vec<(Digest, Record)> {
-        let all: Vec<(Vec<u8>, Record)> = self.with(|db| pairs(&db.results)).unwrap_or_default();
-        let key = |(name, record): (Vec<u8>, Record)| Some((Digest(name.try_into().ok()?), record));
-        all.into_iter().filter_map(key).collect()
+        self.with(Database::results).unwrap_or_default()
     }
 
     /// Writes and flushes; nothing of it is lost after that, nothing of it is needed before. A snapshot of other states
@@ -127,62 +113,40 @@ impl Store {
         if batch.is_empty() {
             return true;
         }
-        let inserted = self.with(|db| {
+        self.write(|db| {
             if !(batch.states.is_empty() && batch.forget_states.is_empty()) {
                 Snapshot::outdate(&self.cache_dir);
             }
-            for (key, record) in &batch.results {
-                db.results.insert(key.0, encode(record))?;
-            }
-            fault::point("results put");
-            for (address, state) in &batch.states {
-                db.states.insert(address.as_bytes(), encode(state))?;
-            }
-            fault::point("states put");
-            for address in &batch.forget_states {
-                db.states.remove(address.as_bytes())?;
-            }
-            for key in &batch.forget_results {
-                db.results.remove(key.0)?;
-            }
-            for (key, failed) in &batch.failures {
-                if *failed {
-                    let count: u32 = read(&db.failures, &key.0)?.unwrap_or(0);
-                    db.failures.insert(key.0, encode(&(count + 1)))?;
-                } else {
-                    db.failures.remove(key.0)?;
-                }
-            }
-            if let (1.., Some(total)) = (batch.grown, read::<u64>(&db.db, TOTAL)?) {
-                db.db.insert(TOTAL, encode(&(total + batch.grown)))?;
-            }
-            fault::point("batch put");
-            Ok(db.db.clone())
-        });
-        // Others may ask meanwhile.
-        let Some(db) = inserted else { return false };
-        let why = match catch_unwind(AssertUnwindSafe(|| db.flush())) {
-            Ok(Ok(_)) => {
-                fault::point("batch flushed");
-                return true;
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "damaged".into(),
+            db.put(batch)
+        })
+    }
+
+    fn write(&self, action: impl FnMut(&mut Database) -> io::Result<File>) -> bool {
+        let written = match self.writes {
+            true => self.with(action),
+            false => None,
         };
-        self.give_up(&mut self.slot(), &why);
-        false
+        // Others may ask meanwhile.
+        let Some(file) = written else { return false };
+        match file.sync_data() {
+            Ok(()) => {
+                fault::point("batch flushed");
+                true
+            }
+            Err(error) => {
+                self.give_up(&mut self.slot(), &error.to_string());
+                false
+            }
+        }
     }
 
     /// All results and states; none when they can't be read, which is not the same as there being none.
     pub fn contents(&self) -> Option<Contents> {
         self.with(|db| {
-            let states: Vec<(Vec<u8>, State)> = pairs(&db.states)?;
-            let results: Vec<(Vec<u8>, Record)> = pairs(&db.results)?;
-            let key =
-                |(name, record): (Vec<u8>, Record)| Some((Digest(name.try_into().ok()?), record));
+            let (states, _) = db.states(None, &BTreeMap::new())?;
             Ok(Contents {
-                results: results.into_iter().filter_map(key).collect(),
-                states: states.into_iter().map(|(_, state)| state).collect(),
+                results: db.results()?,
+                states: states.into_values().collect(),
             })
         })
     }
@@ -190,15 +154,12 @@ impl Store {
     /// Bytes that the blobs take, kept up to date by [`Batch::grown`]; none until somebody has counted them.
     /// Never too small, unless a process was killed before it could tell.
     pub fn total(&self) -> Option<u64> {
-        self.with(|db| read(&db.db, TOTAL)).flatten()
+        self.with(|db| Ok(db.total())).flatten()
     }
 
     pub fn set_total(&self, bytes: u64) {
-        self.with(|db| {
-            db.db.insert(TOTAL, encode(&bytes))?;
-            fault::point("total put");
-            db.db.flush()
-        });
+        self.write(|db| db.set_total(bytes));
+        fault::point("total put");
     }
 
     /// Until [`Store::idle`] or [`Store::abandon`], no other forge changes the records: what is written of them meanwhile is
@@ -206,7 +167,7 @@ impl Store {
     pub fn hold(&self) {
         let mut slot = self.slot();
         self.held.store(true, Ordering::Relaxed);
-        if matches!(*slot, Slot::Closed) && matches!(self.access, Access::Write) {
+        if matches!(*slot, Slot::Closed) && self.writes {
             let locked = prepare(&self.cache_dir).and_then(|()| self.wait_for_lock());
             *slot = locked.map_or(Slot::Closed, Slot::Locked);
         }
@@ -246,34 +207,45 @@ impl Store {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs something on the open database; none when there is no database or it failed.
-    fn with<T>(&self, action: impl FnOnce(&Database) -> sled::Result<T>) -> Option<T> {
+    /// Runs something on the open database, a second time on a new one where it turns out to be damaged; none when there is no
+    /// database or it failed.
+    fn with<T>(&self, mut action: impl FnMut(&mut Database) -> io::Result<T>) -> Option<T> {
         let mut slot = self.slot();
-        if matches!(*slot, Slot::Closed | Slot::Locked(_)) {
-            let lock = match std::mem::replace(&mut *slot, Slot::Closed) {
+        if let lock @ (Slot::Closed | Slot::Locked(_)) = &mut *slot {
+            let lock = match std::mem::replace(lock, Slot::Closed) {
                 Slot::Locked(lock) => Some(lock),
                 _ => None,
             };
             *slot = self.open(lock);
         }
-        let Slot::Open(database) = &*slot else {
+        let mut result = Self::attempt(&mut slot, &mut action)?;
+        if let Err(error) = &result
+            && error.kind() == io::ErrorKind::InvalidData
+            && self.writes
+        {
+            if let Slot::Open(database) = std::mem::replace(&mut *slot, Slot::Unusable) {
+                let anew = self.begin_anew(database.close(), error);
+                *slot = self.opened(anew);
+            }
+            result = Self::attempt(&mut slot, &mut action)?;
+        }
+        if let Err(error) = &result {
+            self.give_up(&mut slot, &error.to_string());
+        }
+        self.close_if(&mut slot, Store::somebody_may_wait);
+        result.ok()
+    }
+
+    fn attempt<T>(
+        slot: &mut Slot,
+        action: &mut impl FnMut(&mut Database) -> io::Result<T>,
+    ) -> Option<io::Result<T>> {
+        let Slot::Open(database) = slot else {
             return None;
         };
         // sled panics on some kinds of damage.
         let done = catch_unwind(AssertUnwindSafe(|| action(database)));
-        let result = match done {
-            Ok(Ok(value)) => Some(value),
-            Ok(Err(error)) => {
-                self.give_up(&mut slot, &error.to_string());
-                None
-            }
-            Err(_) => {
-                self.give_up(&mut slot, "damaged");
-                None
-            }
-        };
-        self.close_if(&mut slot, Store::somebody_may_wait);
-        result
+        Some(done.unwrap_or_else(|_| Err(io::Error::other("damaged"))))
     }
 
     fn give_up(&self, slot: &mut Slot, why: &str) {
@@ -284,45 +256,47 @@ impl Store {
     }
 
     fn open(&self, lock: Option<File>) -> Slot {
-        let opened = match &self.access {
-            Access::Copy(copy) => match copy.get_or_init(|| copy_of(&self.cache_dir)) {
-                Some(copy) => database(&copy.path().join("records")).map(|db| (db, None)),
-                None => return Slot::Unusable,
-            },
-            Access::Write => self.open_locked(lock),
+        let directory = self.cache_dir.join("records");
+        let opened = match self.writes {
+            false => Database::open(&directory, None),
+            true => prepare(&self.cache_dir)
+                .and_then(|()| lock.map_or_else(|| self.wait_for_lock(), Ok))
+                .and_then(|lock| {
+                    let again = lock.try_clone()?;
+                    match Database::open(&directory, Some(lock)) {
+                        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                            self.begin_anew(Some(again), &error)
+                        }
+                        opened => opened,
+                    }
+                }),
         };
-        match opened.and_then(|(db, lock)| Database::new(db, lock)) {
-            Ok(database) => Slot::Open(database),
-            Err(error) => {
+        self.opened(opened)
+    }
+
+    fn opened(&self, opened: io::Result<Database>) -> Slot {
+        opened.map_or_else(
+            |error| {
                 (self.warn)(format!(
                     "no cache: the records in {} can't be opened ({error}); `forge doctor` says more",
                     self.cache_dir.display()
                 ));
                 Slot::Unusable
-            }
-        }
+            },
+            Slot::Open,
+        )
     }
 
-    fn open_locked(&self, lock: Option<File>) -> io::Result<(sled::Db, Option<File>)> {
-        prepare(&self.cache_dir)?;
-        let lock = lock.map_or_else(|| self.wait_for_lock(), Ok)?;
-        let path = self.cache_dir.join("records");
-        match database(&path) {
-            Ok(db) => {
-                fault::point("records opened");
-                Ok((db, Some(lock)))
-            }
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                let aside = set_aside(&path)?;
-                fault::point("records set aside");
-                (self.warn)(format!(
-                    "the cache's records are damaged ({error}): set aside as {} and begun anew",
-                    aside.display()
-                ));
-                Ok((database(&path)?, Some(lock)))
-            }
-            Err(error) => Err(error),
-        }
+    /// Sets damaged records aside.
+    fn begin_anew(&self, lock: Option<File>, error: &io::Error) -> io::Result<Database> {
+        let directory = self.cache_dir.join("records");
+        let aside = set_aside(&directory)?;
+        fault::point("records set aside");
+        (self.warn)(format!(
+            "the cache's records are damaged ({error}): set aside as {} and begun anew",
+            aside.display()
+        ));
+        Database::open(&directory, lock)
     }
 
     /// Waits until no other forge has the store open, and lets the one that has know.
@@ -350,7 +324,7 @@ impl Store {
     }
 
     fn somebody_waits(&self) -> bool {
-        matches!(self.access, Access::Write)
+        self.writes
             && lock_file(&self.cache_dir, "records.queue")
                 .is_ok_and(|queue| matches!(queue.try_lock(), Err(TryLockError::WouldBlock)))
     }

@@ -49,6 +49,7 @@ fn two_stores_of_one_directory_take_turns() {
         writer.join().expect("writes");
     }
     let (store, _) = store(&path);
+    assert!(path.join("records/db").exists());
     assert_eq!(store.results().len(), 40);
     assert_eq!(store.result(&Digest::of(&[101])), Some(record(101)));
 }
@@ -117,7 +118,8 @@ fn flipped_and_cut_bytes_never_give_another_answer() {
             first.put(&batch(seed));
         }
         first.idle();
-        let file = dir.path().join("records/db");
+        let name = ["db", "journal"][damage % 4 / 2];
+        let file = dir.path().join("records").join(name);
         let mut bytes = fs::read(&file).expect("read");
         let at = damage * bytes.len() / 40;
         if damage % 2 == 0 {
@@ -202,4 +204,162 @@ fn half_a_snapshot_of_a_killed_process_damages_nothing() {
         assert_eq!(second.result(&Digest::of(&[1])), Some(record(1)));
         assert!(warnings.lock().expect("not poisoned").is_empty());
     }
+}
+
+/// More than a journal takes.
+const MANY: u8 = 60;
+
+fn state(seed: u8) -> State {
+    record(seed).state(Digest::of(&[seed]))
+}
+
+fn states(of: impl Iterator<Item = u8>) -> BTreeMap<String, State> {
+    of.map(|seed| (format!("t{seed}"), state(seed))).collect()
+}
+
+fn all(seed: u8) -> Batch {
+    Batch {
+        states: states(seed..seed + 1).into_iter().collect(),
+        failures: vec![(Digest::of(&[seed]), true)],
+        ..batch(seed)
+    }
+}
+
+#[test]
+fn sled_is_asked_for_what_it_holds_and_for_nothing_else() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (first, _) = store(dir.path());
+    first.put(&all(0));
+    assert!(!dir.path().join("records/db").exists());
+    (1..MANY).for_each(|seed| assert!(first.put(&all(seed))));
+    first.put(&Batch {
+        forget_results: vec![Digest::of(&[1])],
+        forget_states: vec!["t1".into()],
+        failures: vec![(Digest::of(&[1]), false)],
+        ..Batch::default()
+    });
+    first.idle();
+    assert!(dir.path().join("records/db").exists());
+    let (again, warnings) = store(dir.path());
+    for seed in 0..MANY {
+        let (key, is_there) = (Digest::of(&[seed]), seed != 1);
+        assert_eq!(again.result(&key), is_there.then(|| record(seed)));
+        let found = again.state(&format!("t{seed}"), None);
+        assert_eq!(found, is_there.then(|| state(seed)));
+        assert_eq!(again.failures(&key), u32::from(is_there));
+    }
+    let expected = states((0..MANY).filter(|seed| *seed != 1));
+    let (found, _) = again.states(None, &BTreeMap::new()).expect("read");
+    assert_eq!(found, expected);
+    assert_eq!(again.results().len(), usize::from(MANY) - 1);
+    again.idle();
+    // What it never had is not there, whatever has become of it.
+    fs::write(dir.path().join("records/db"), "").expect("damaged");
+    assert_eq!(again.result(&Digest::of(&[MANY])), None);
+    assert_eq!(again.failures(&Digest::of(&[MANY])), 0);
+    assert!(warnings.lock().expect("not poisoned").is_empty());
+}
+
+#[test]
+fn who_has_seen_it_up_to_somewhere_is_told_what_came_after() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (first, _) = store(dir.path());
+    let none = BTreeMap::new();
+    first.put(&all(0));
+    let (known, seen) = first.states(None, &none).expect("read");
+    assert_eq!(known, states(0..1));
+    assert_eq!(first.state("t1", seen.as_ref()), None);
+    first.put(&all(1));
+    // Not asked of the records: as whoever asks says that it was.
+    let said = states(7..8);
+    let (found, _) = first.states(seen.as_ref(), &said).expect("read");
+    assert!(found.contains_key("t7") && found.contains_key("t1"));
+    (2..MANY).for_each(|seed| assert!(first.put(&all(seed))));
+    // Another journal has begun since.
+    let (found, _) = first.states(seen.as_ref(), &said).expect("read");
+    assert_eq!(found, states(0..MANY));
+    assert_eq!(first.state("t0", seen.as_ref()), Some(state(0)));
+    // Other records, as far.
+    let other = tempfile::tempdir().expect("a directory");
+    let (second, _) = store(other.path());
+    second.put(&all(0));
+    assert_eq!(second.states(seen.as_ref(), &none).expect("read").0, known);
+    assert_eq!(second.state("t0", seen.as_ref()), Some(state(0)));
+}
+
+#[test]
+fn an_entry_that_was_cut_off_goes_and_those_before_stay() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("records/journal");
+    let (first, _) = store(dir.path());
+    first.put(&batch(1));
+    let whole = fs::read(&file).expect("read");
+    first.put(&batch(2));
+    first.idle();
+    let longer = fs::read(&file).expect("read");
+    for length in whole.len()..longer.len() {
+        fs::write(&file, &longer[..length]).expect("cut");
+        let (second, warnings) = store(dir.path());
+        assert_eq!(second.result(&Digest::of(&[2])), None);
+        second.put(&batch(3));
+        second.idle();
+        for seed in [1, 3] {
+            assert_eq!(second.result(&Digest::of(&[seed])), Some(record(seed)));
+        }
+        assert!(warnings.lock().expect("not poisoned").is_empty());
+    }
+}
+
+#[test]
+fn a_journal_that_is_gone_or_changed_is_damage() {
+    type Damage = fn(&Path);
+    let damages: [Damage; 3] = [
+        |file| fs::remove_file(file).expect("removed"),
+        |file| {
+            let mut bytes = fs::read(file).expect("read");
+            bytes[60] ^= 1;
+            fs::write(file, bytes).expect("written");
+        },
+        |file| fs::write(file, "").expect("emptied"),
+    ];
+    for damage in damages {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (first, _) = store(dir.path());
+        (0..MANY).for_each(|seed| assert!(first.put(&all(seed))));
+        first.idle();
+        damage(&dir.path().join("records/journal"));
+        let reader = Store::reading(dir.path(), Box::new(|_| {}));
+        assert_eq!(reader.result(&Digest::of(&[0])), None);
+        let (second, warnings) = store(dir.path());
+        assert_eq!(second.result(&Digest::of(&[0])), None);
+        second.put(&all(1));
+        second.idle();
+        let (third, _) = store(dir.path());
+        assert_eq!(third.results().len(), 1);
+        let warnings = warnings.lock().expect("not poisoned");
+        assert!(
+            warnings.len() == 1 && warnings[0].contains("set aside"),
+            "{warnings:?}"
+        );
+    }
+}
+
+#[test]
+fn damage_below_the_journal_is_found_when_it_is_asked_for() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (first, _) = store(dir.path());
+    (0..MANY).for_each(|seed| assert!(first.put(&all(seed))));
+    first.idle();
+    for entry in fs::read_dir(dir.path().join("records")).expect("read") {
+        let path = entry.expect("an entry").path();
+        if !path.ends_with("journal") && path.is_file() {
+            fs::write(path, "nonsense").expect("damaged");
+        }
+    }
+    let (second, warnings) = store(dir.path());
+    assert_eq!(second.result(&Digest::of(&[0])), None);
+    assert_eq!(warnings.lock().expect("not poisoned").len(), 1);
+    assert!(second.put(&all(1)));
+    assert_eq!(second.result(&Digest::of(&[1])), Some(record(1)));
+    assert_eq!(second.results().len(), 1);
 }
