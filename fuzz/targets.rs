@@ -98,9 +98,10 @@ pub fn snapshot(data: &[u8]) {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("snapshot");
     let mut whole = data.to_vec();
-    if let Some(header) = data.get(PREFIX..).and_then(|rest| {
-        let length = u64::from_le_bytes(data[48..PREFIX].try_into().ok()?);
-        rest.get(..usize::try_from(length).ok()?)
+    if let Some(header) = data.get(48..64).and_then(|numbers| {
+        let (at, length) = numbers.split_at(8);
+        let number = |bytes: &[u8]| Some(u64::from_le_bytes(bytes.try_into().ok()?) as usize);
+        data.get(number(at)?..)?.get(..number(length)?)
     }) {
         whole[16..48].copy_from_slice(&Digest::of(header).0);
     }
@@ -120,9 +121,6 @@ pub fn snapshot(data: &[u8]) {
         assert!(saved.is_ok() && Snapshot::load(dir.path()).is_some());
     }
 }
-
-/// Magic, checksum and length of a snapshot's header.
-const PREFIX: usize = 16 + 32 + 8;
 
 /// Does everything that is done with the list of a target's outputs, in a workspace that has links to the outside.
 pub fn manifest(data: &[u8]) {

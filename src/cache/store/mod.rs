@@ -53,7 +53,7 @@ enum Slot {
     Closed,
     /// Closed, and nobody else may open it.
     Locked(File),
-    Open(Database),
+    Open(Box<Database>),
     /// It can't be opened: a reason was given.
     Unusable,
 }
@@ -283,7 +283,7 @@ impl Store {
                 ));
                 Slot::Unusable
             },
-            Slot::Open,
+            |database| Slot::Open(Box::new(database)),
         )
     }
 
