@@ -132,8 +132,8 @@ impl Drop for Helpers {
     }
 }
 
-/// Asking takes a dozen system calls.
-fn cores() -> usize {
+/// How many there are for this process; asking takes a dozen system calls, the first time.
+pub fn cores() -> usize {
     static CORES: OnceLock<usize> = OnceLock::new();
     *CORES.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
 }

@@ -1,5 +1,6 @@
 //! What is measured: each scenario makes its workspace and names who takes part.
 
+use std::cell::Cell;
 use std::fs::{self, FileTimes};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -202,14 +203,18 @@ fn restored(root: &Path, size: Size) -> Vec<Contender> {
     contenders
 }
 
+/// What earlier rounds left is put away, not deleted: ext4 looks at each inode of a group that was freed in the last
+/// minutes before it gives out another one, which nobody meets in a new clone.
 fn cold(root: &Path, size: Size) -> Vec<Contender> {
     workspace::write(root, size);
-    let at = root.to_path_buf();
+    let (at, rounds) = (root.to_path_buf(), Rc::new(Cell::new(0)));
     let clear = move || {
-        delete_outputs(&at, size);
-        let _ = fs::remove_dir_all(at.join(".forge"));
-        for file in [".ninja_log", ".ninja_deps"] {
-            let _ = fs::remove_file(at.join(file));
+        rounds.set(rounds.get() + 1);
+        let away = at.join("away").join(rounds.get().to_string());
+        fs::create_dir_all(&away).expect("made");
+        let made = [".forge", ".ninja_log", ".ninja_deps"].map(PathBuf::from);
+        for (number, path) in made.into_iter().chain(outputs(size)).enumerate() {
+            let _ = fs::rename(at.join(path), away.join(number.to_string()));
         }
     };
     let mut contenders: Vec<Contender> = peers(root, size, clear.clone()).into_iter().collect();
@@ -351,9 +356,16 @@ fn sources(root: &Path, size: Size) -> Vec<PathBuf> {
 }
 
 fn delete_outputs(root: &Path, size: Size) {
-    for project in 0..size.projects {
-        for output in ["out.txt", "ninja.txt", "make.txt"] {
-            let _ = fs::remove_file(root.join(format!("p{project}/{output}")));
-        }
+    for output in outputs(size) {
+        let _ = fs::remove_file(root.join(output));
     }
+}
+
+/// Everybody's, relative to the workspace.
+fn outputs(size: Size) -> impl Iterator<Item = PathBuf> {
+    let names = |project| {
+        let names = ["out.txt", "ninja.txt", "make.txt"].into_iter();
+        names.map(move |name| PathBuf::from(format!("p{project}/{name}")))
+    };
+    (0..size.projects).flat_map(names)
 }

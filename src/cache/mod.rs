@@ -18,6 +18,7 @@ pub mod manifest;
 mod packed;
 pub mod prune;
 pub mod remote;
+pub mod resolved;
 pub mod restore;
 pub mod snapshot;
 pub mod staged;

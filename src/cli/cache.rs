@@ -18,7 +18,8 @@ use super::args::CacheAction;
 use crate::units::size as bytes;
 
 /// Everything in a cache directory that the store is made of. The history is not, and stays.
-const PARTS: [&str; 8] = [
+const PARTS: [&str; 9] = [
+    "pipeline",
     "snapshot",
     "snapshot.outdated",
     "records",

@@ -35,7 +35,7 @@ const NO_INPUT: &str = "forge::no-input";
 /// # Errors
 /// There is something wrong.
 pub fn run(context: &Context, out: &mut dyn Write) -> Result<u8, Ended> {
-    let place = context.load()?;
+    let place = context.load_anew()?;
     let session = context.reading(&place);
     let ws = &place.workspace;
     let problems: Vec<_> = ws

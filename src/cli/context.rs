@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, NarratableReportHandler};
 
+use crate::cache::resolved::Resolved;
 use crate::engine::environment::Caller;
 use crate::engine::event::Spent;
 use crate::engine::session::{self, Session};
 use crate::graph;
 use crate::pipeline::model::{ProjectId, TargetId, Workspace};
-use crate::pipeline::{self, LoadOptions, Loaded, Problem, Problems};
+use crate::pipeline::{self, Files, LoadOptions, Loaded, Problem, Problems};
 use crate::report::ColorChoice;
 use crate::report::style::Paint;
 
@@ -32,9 +33,22 @@ pub struct Place {
     pub workspace: Arc<Workspace>,
     /// The member whose directory it is.
     pub member: Option<ProjectId>,
+    /// Only after [`Context::load_anew`].
     pub warnings: Vec<Problem>,
+    /// Where it is to be kept what came of the files; none where it is.
+    unkept: Option<Resolved>,
     /// On reading the pipeline files.
     pub read: Spent,
+}
+
+impl Place {
+    /// Spares the next one to resolve the files.
+    pub fn keep(&self) {
+        if let Some(resolved) = &self.unkept {
+            // Without it nothing is wrong.
+            let _ = resolved.save(&self.workspace);
+        }
+    }
 }
 
 impl Context {
@@ -62,8 +76,46 @@ impl Context {
     /// # Errors
     /// There is none, or it has errors.
     pub fn load(&self) -> Result<Place, Ended> {
-        let (loaded, read) = Spent::on("read the pipeline files", || self.try_load());
-        let (loaded, member) = loaded.map_err(|problems| self.report(&problems.0))?;
+        self.load_with(|files, options| {
+            let resolved = Resolved::of(&files, options);
+            let resolved = resolved.filter(|_| !self.options.no_cache);
+            if let Some(workspace) = resolved.as_ref().and_then(|known| known.load(&files)) {
+                let warnings = Vec::new();
+                return Ok((
+                    Loaded {
+                        workspace,
+                        warnings,
+                    },
+                    None,
+                ));
+            }
+            Ok((files.finish(options)?, resolved))
+        })
+    }
+
+    /// The same, with what is worth knowing about them.
+    ///
+    /// # Errors
+    /// As [`Context::load`].
+    pub fn load_anew(&self) -> Result<Place, Ended> {
+        self.load_with(|files, options| Ok((files.finish(options)?, None)))
+    }
+
+    fn load_with(
+        &self,
+        finish: impl FnOnce(Files, &LoadOptions) -> Result<(Loaded, Option<Resolved>), Problems>,
+    ) -> Result<Place, Ended> {
+        let options = LoadOptions {
+            vars: self.options.vars.clone(),
+        };
+        let load = || {
+            let found = pipeline::find(&self.directory, self.options.file.as_deref())?;
+            let files = pipeline::read(&found.root_file)?;
+            Ok((finish(files, &options)?, found.member))
+        };
+        let (loaded, read) = Spent::on("read the pipeline files", load);
+        let ((loaded, unkept), member) =
+            loaded.map_err(|problems: Problems| self.report(&problems.0))?;
         let workspace = Arc::new(loaded.workspace);
         let member = member.and_then(|dir| {
             workspace
@@ -76,16 +128,9 @@ impl Context {
             workspace,
             member,
             warnings: loaded.warnings,
+            unkept,
             read,
         })
-    }
-
-    fn try_load(&self) -> Result<(Loaded, Option<String>), Problems> {
-        let found = pipeline::find(&self.directory, self.options.file.as_deref())?;
-        let options = LoadOptions {
-            vars: self.options.vars.clone(),
-        };
-        Ok((pipeline::load(&found.root_file, &options)?, found.member))
     }
 
     /// Shows problems on standard error; exit code 2.

@@ -10,6 +10,7 @@ use crate::engine::plan::{Plan, PlanError};
 use crate::engine::run::{dry_run, run as run_plan};
 use crate::engine::session::{self, Session};
 use crate::history::{self, Recorder};
+use crate::parallel;
 use crate::pipeline::model::TargetId;
 use crate::report::{Chain, reporter};
 
@@ -90,6 +91,7 @@ pub fn run_in(context: &Context, place: &Place, words: &Words) -> Result<u8, End
             let code = run_and_tell(&session, &plan, &mut *screen);
             drop(screen);
             if !session.options.dry_run {
+                place.keep();
                 // The process is about to end: giving back memory piece by piece would only take time.
                 std::mem::forget((session, plan));
             }
@@ -165,7 +167,7 @@ pub fn options(context: &Context, words: &Words, chosen: &Chosen) -> session::Op
     let options = &context.options;
     let jobs = options.jobs.map(usize::from);
     session::Options {
-        jobs: jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+        jobs: jobs.unwrap_or_else(parallel::cores),
         keep_going: options.keep_going,
         dry_run: options.dry_run,
         force: options.force,

@@ -25,7 +25,7 @@ mod values;
 mod wording;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use discover::{FILE_NAME, Found, find};
@@ -60,22 +60,68 @@ pub struct Loaded {
 /// Reads the root file (an absolute path: its directory is the workspace), finds members, resolves and
 /// validates. All errors of all files at once.
 pub fn load(root_file: &Path, options: &LoadOptions) -> Result<Loaded, Problems> {
+    read(root_file)?.finish(options)
+}
+
+/// Reads the root file and the members' and understands of them only where members are.
+pub fn read(root_file: &Path) -> Result<Files, Problems> {
     let root = root_file.parent().unwrap_or(Path::new(""));
     let name = file_name(root_file);
     let text = std::fs::read_to_string(root_file).map_err(|error| unreadable(&name, &error))?;
     let mut reader = Reader::default();
     reader.add(name, String::new(), text);
-    if let Some(document) = reader.documents.first() {
-        let words: Vec<_> = document
-            .fields
-            .table("workspace")
-            .and_then(|workspace| workspace.get("members"))
-            .map(|field| field.node.words().collect())
-            .unwrap_or_default();
-        let members = discover::members(root, &words, &mut reader.problems);
-        reader.add_members(members);
+    let members = match reader.documents.first() {
+        Some(document) => {
+            let words: Vec<_> = document
+                .fields
+                .table("workspace")
+                .and_then(|workspace| workspace.get("members"))
+                .map(|field| field.node.words().collect())
+                .unwrap_or_default();
+            discover::members(root, &words, &mut reader.problems)
+        }
+        None => BTreeMap::new(),
+    };
+    Ok(Files {
+        root: root.to_path_buf(),
+        reader,
+        members,
+    })
+}
+
+/// The pipeline files of a workspace, before they are resolved.
+pub struct Files {
+    /// Absolute.
+    pub root: PathBuf,
+    reader: Reader,
+    members: BTreeMap<String, MemberFile>,
+}
+
+impl Files {
+    /// Names and texts, the root's first; none where something is known to be wrong with them.
+    pub fn texts(&self) -> Option<Vec<(String, &str)>> {
+        let root = self.reader.files.first()?;
+        if self.reader.unreadable || !self.reader.problems.is_empty() {
+            return None;
+        }
+        let mut texts = vec![(root.name.clone(), &*root.text)];
+        for (dir, member) in &self.members {
+            texts.push((member_file(dir), member.text.as_ref().ok()?));
+        }
+        Some(texts)
     }
-    reader.finish(root, options)
+
+    /// `[cache] dir`, as it is written.
+    pub fn cache_dir(&self) -> Option<&str> {
+        let cache = self.reader.documents.first()?.fields.table("cache")?;
+        Some(cache.get("dir")?.node.word()?.text)
+    }
+
+    /// Resolves and validates. All errors of all files at once.
+    pub fn finish(mut self, options: &LoadOptions) -> Result<Loaded, Problems> {
+        self.reader.add_members(self.members);
+        self.reader.finish(&self.root, options)
+    }
 }
 
 /// [`load`] without a file system: `(directory, text)` of the root (`""`) and its members.

@@ -7,27 +7,29 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Deserializer, Serialize};
+
 /// Index of a pipeline file in [`Workspace::files`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FileId(pub u32);
 
 /// Index of a project in [`Workspace::projects`]; the root is 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ProjectId(pub u32);
 
 /// Index of a target in [`Workspace::targets`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TargetId(pub u32);
 
 /// Index of a service in [`Workspace::services`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ServiceId(pub u32);
 
 /// A range of bytes in one pipeline file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     pub file: FileId,
     pub range: Range<usize>,
@@ -42,10 +44,11 @@ pub struct SourceFile {
 }
 
 /// Everything that the pipeline files of a workspace say.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Workspace {
     /// Absolute directory of the root pipeline file.
     pub root: PathBuf,
+    #[serde(skip)]
     pub files: Vec<SourceFile>,
     /// The root project first, then the members sorted by directory.
     pub projects: Vec<Project>,
@@ -59,7 +62,7 @@ pub struct Workspace {
 }
 
 /// The root, or a member of the workspace.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Project {
     pub id: ProjectId,
     /// `[pipeline] name` or `[project] name`; the directory's name where it is left out.
@@ -78,7 +81,7 @@ pub struct Project {
 }
 
 /// A string that may hold `${namespace.key}`; see [`super::interpolate`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Text {
     /// As written.
     pub raw: String,
@@ -87,7 +90,7 @@ pub struct Text {
 }
 
 /// A piece of a [`Text`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Part {
     /// Taken as it is (`$${` has become `${`; the shell's own `${X}` is literal text).
     Literal(String),
@@ -96,7 +99,7 @@ pub enum Part {
 }
 
 /// What a `${…}` refers to. Names have been looked up: each variant exists.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reference {
     GitSha,
     GitShortSha,
@@ -122,7 +125,7 @@ pub enum Reference {
 }
 
 /// A target of any kind.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Target {
     pub id: TargetId,
     pub project: ProjectId,
@@ -139,6 +142,7 @@ pub struct Target {
     /// `None`: left out, so every file of the project (for an image: its build context).
     pub inputs: Option<Vec<InputPattern>>,
     pub outputs: Vec<OutputPattern>,
+    #[serde(deserialize_with = "shell")]
     pub shell: Arc<[String]>,
     /// Working directory relative to the workspace, with `/`.
     pub dir: String,
@@ -164,8 +168,19 @@ pub struct Target {
     pub when: Option<When>,
 }
 
+/// Targets share the usual one.
+fn shell<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[String]>, D::Error> {
+    static LAST: Mutex<Option<Arc<[String]>>> = Mutex::new(None);
+    let words = Vec::<String>::deserialize(deserializer)?;
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(match &mut *last {
+        Some(same) if **same == *words => Arc::clone(same),
+        other => Arc::clone(other.insert(words.into())),
+    })
+}
+
 /// An edge to another target.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Need {
     pub target: TargetId,
     /// Of the string in the list.
@@ -173,7 +188,7 @@ pub struct Need {
 }
 
 /// What a target does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Kind {
     /// Nothing itself: a name for its needs.
     Group,
@@ -198,7 +213,7 @@ impl Kind {
 }
 
 /// One entry of `inputs`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputPattern {
     /// Relative to the workspace, with `/`, no leading `/`, `.` and `..` resolved.
     pub pattern: String,
@@ -210,7 +225,7 @@ pub struct InputPattern {
 }
 
 /// One entry of `outputs`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputPattern {
     /// Relative to the workspace, with `/`.
     pub pattern: String,
@@ -220,7 +235,7 @@ pub struct OutputPattern {
 }
 
 /// One entry of `tools`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Tool {
     pub name: String,
     /// As written: `3.11`.
@@ -230,7 +245,7 @@ pub struct Tool {
 }
 
 /// Conditions on the run; each given one must hold. Values are globs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct When {
     pub branch: Vec<String>,
     pub tag: Vec<String>,
@@ -242,7 +257,7 @@ pub struct When {
 }
 
 /// A container or a process that is up while targets run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Service {
     pub id: ServiceId,
     pub name: String,
@@ -264,7 +279,7 @@ pub struct Service {
 }
 
 /// One entry of a service's `ports`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Port {
     /// Inside the container (for a process: the name by which `port.N` finds it).
     pub inside: u16,
@@ -273,7 +288,7 @@ pub struct Port {
 }
 
 /// How to see that a service is ready.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Probe {
     /// A shell line, inside the container or beside the process; ready when it ends with 0.
     Exec(Text),
@@ -286,7 +301,7 @@ pub enum Probe {
 }
 
 /// `kind = "image"`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Image {
     /// Relative to the workspace.
     pub context: String,
@@ -305,7 +320,7 @@ pub struct Image {
 }
 
 /// `kind = "deploy"`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Deploy {
     /// Index in [`Workspace::environments`].
     pub environment: usize,
@@ -314,7 +329,7 @@ pub struct Deploy {
 }
 
 /// `[registry]`: where images go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Registry {
     Ecr {
         region: Option<String>,
@@ -325,7 +340,7 @@ pub enum Registry {
 }
 
 /// `[environment.NAME]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Environment {
     pub name: String,
     pub project: ProjectId,
@@ -386,21 +401,21 @@ impl Environment {
 }
 
 /// Where an environment runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Provider {
     Ecs,
     Docker,
 }
 
 /// What follows a failed deployment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnFailure {
     Rollback,
     Stop,
 }
 
 /// `"Fri 16:00..Mon 08:00"`, in minutes since Monday 00:00; the end may lie before the start (over the week's end).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FreezeWindow {
     pub text: String,
     pub from: u32,
@@ -408,7 +423,7 @@ pub struct FreezeWindow {
 }
 
 /// A check of a deployment from outside.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Smoke {
     Http {
         url: Text,
@@ -419,7 +434,7 @@ pub enum Smoke {
 }
 
 /// `[notify.NAME]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Notifier {
     pub name: String,
     pub span: Span,
@@ -432,7 +447,7 @@ pub struct Notifier {
 }
 
 /// What receives a notification.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NotifierKind {
     Slack,
     PagerDuty,
@@ -441,7 +456,7 @@ pub enum NotifierKind {
 }
 
 /// `[cache]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheConfig {
     /// Relative to the workspace, or absolute.
     pub dir: String,
@@ -452,7 +467,7 @@ pub struct CacheConfig {
 }
 
 /// Who writes to the remote cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RemoteWrite {
     Never,
     Ci,
