@@ -24,7 +24,7 @@ pub(super) const SHARE: usize = 32;
 
 /// The files of a target with commands as they are now. (Of other kinds files don't tell everything.)
 pub struct Glance {
-    /// None where somebody saw to it that they are the memo's.
+    /// None where they are the memo's, unless somebody wants to know of each.
     pub inputs: Option<Result<Inputs, InputError>>,
     /// Of the inputs, where their stats aren't the memo's; none where a file couldn't be read.
     pub digests: Option<Vec<Digest>>,
@@ -71,8 +71,10 @@ impl Session {
             let manifest = self.manifest(&memo.manifest);
             manifest.and_then(|manifest| self.place().stats(&manifest)) == Some(memo.made)
         });
+        // A list of all files would be long: it takes longer to make room for it than to use the room again.
+        let wanted = !is_same || self.options.watched;
         Glance {
-            inputs,
+            inputs: inputs.filter(|_| wanted),
             digests: None,
             is_same,
         }
