@@ -478,10 +478,9 @@ impl Session {
         if !changed && self.snapshot.is_current(&self.cache_dir) {
             return (known.clone(), self.seen());
         }
-        match self.store.states(self.seen().as_ref(), &known) {
-            Some((states, seen)) if !states.is_empty() => (states, seen),
-            _ => (known.clone(), None),
-        }
+        // What the records have lost is still as this run found it.
+        let newest = self.store.states(self.seen().as_ref(), &known);
+        newest.unwrap_or_else(|| (known.clone(), None))
     }
 
     /// Whether somebody asked for the run to end before it could hear that itself.
@@ -530,8 +529,9 @@ fn what_was(cache_dir: &Path, store: &Store) -> (Known, Snapshot) {
     let before = outdated.take_known();
     let mut known = Known::default();
     if cache_dir.join("records").exists() {
-        let newest = store.states(before.seen.as_ref(), &before.states);
-        (known.states, known.seen) = newest.unwrap_or_default();
+        let seen = before.seen.filter(|seen| store.continues(seen));
+        let before = seen.map(|_| before.states).unwrap_or_default();
+        (known.states, known.seen) = store.states(seen.as_ref(), &before).unwrap_or_default();
     }
     (known, outdated)
 }

@@ -144,6 +144,35 @@ fn hazard_15_an_old_snapshot_never_speaks_for_newer_outputs() {
 }
 
 #[test]
+fn hazard_15_targets_that_the_records_have_lost_and_the_snapshot_has_not_need_not_run() {
+    let two = "[target.a]\ninputs = [\"in\"]\noutputs = [\"a\"]\nrun = 'echo a >> ../ran; mkdir a; cp in a/file'\n\
+        [target.b]\ninputs = [\"more\"]\noutputs = [\"b\"]\nrun = 'echo b >> ../ran; cp more b'\n\
+        [target.c]\nneeds = [\"a\", \"b\"]\n";
+    type Loss = fn(&Bed);
+    let losses: [Loss; 2] = [
+        |bed| bed.remove(".forge/records"),
+        |bed| {
+            bed.remove(".forge/records");
+            bed.write(".forge/records", "no database");
+        },
+    ];
+    for lose in losses {
+        let bed = Bed::new(two);
+        bed.write("in", "one");
+        bed.write("more", "one");
+        bed.expect(&["c"], &["a", "b"]);
+        lose(&bed);
+        bed.write("more", "two");
+        bed.expect(&["c"], &["b"]);
+        bed.expect(&["c"], &[]);
+        // It still knows what belongs to whom.
+        bed.write("in", "two");
+        let done = bed.expect(&["c"], &["a"]);
+        done.not_warned();
+    }
+}
+
+#[test]
 fn hazard_15_damaged_records_are_reported_set_aside_and_begun_anew() {
     type Damage = fn(&Bed);
     let damages: [(&str, Damage); 4] = [

@@ -100,29 +100,31 @@ impl Database {
         if let Some(known) = self.journal.states.get(address) {
             return Ok(known.clone());
         }
-        if seen.is_some_and(|seen| self.journal.continues(seen)) {
+        if seen.is_some_and(|seen| self.continues(seen)) {
             return Ok(None);
         }
         let name = state_name(address);
         self.below(name, |trees| read(&trees.states, address.as_bytes()))
     }
 
-    /// All states, and up to where they are read: `known`, which was all at the position `seen`, with what came after.
+    /// Whether nobody can have recorded anything since that the journal doesn't say.
+    pub fn continues(&self, seen: &Position) -> bool {
+        self.journal.continues(seen)
+    }
+
+    /// All states, and up to where they are read: those that are `known`, and what the records say, which counts for more. Where
+    /// that was all up to the position `seen`, only what came after is looked at.
     pub fn states(
         &mut self,
         seen: Option<&Position>,
         known: &BTreeMap<String, State>,
     ) -> io::Result<(BTreeMap<String, State>, Option<Position>)> {
-        let mut all = match seen {
-            Some(seen) if self.journal.continues(seen) => known.clone(),
-            _ if self.journal.is_all() => BTreeMap::new(),
-            _ => {
-                let pairs = pairs(&self.trees()?.states)?;
-                let text =
-                    |(name, state): (Vec<u8>, _)| Some((String::from_utf8(name).ok()?, state));
-                pairs.into_iter().filter_map(text).collect()
-            }
-        };
+        let mut all = known.clone();
+        if !seen.is_some_and(|seen| self.continues(seen)) && !self.journal.is_all() {
+            let pairs = pairs(&self.trees()?.states)?;
+            let text = |(name, state): (Vec<u8>, _)| Some((String::from_utf8(name).ok()?, state));
+            all.extend(pairs.into_iter().filter_map(text));
+        }
         for (address, state) in &self.journal.states {
             match state {
                 Some(state) => all.insert(address.clone(), state.clone()),

@@ -93,8 +93,13 @@ impl Store {
         self.with(|db| db.failures(key)).unwrap_or(0)
     }
 
-    /// All states, by address, and up to where they were read: those that are `known`, if `seen` says up to where that was all,
-    /// and what came after. None when they can't be read.
+    /// Whether nobody can have recorded anything since that isn't at hand.
+    pub fn continues(&self, seen: &Position) -> bool {
+        self.with(|db| Ok(db.continues(seen))).unwrap_or(false)
+    }
+
+    /// All states, by address, and up to where they were read: those that are `known`, and what the records say, which counts for
+    /// more. Where `seen` says up to where those were all, only what came after is looked at. None when they can't be read.
     pub fn states(
         &self,
         seen: Option<&Position>,

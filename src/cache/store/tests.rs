@@ -275,9 +275,13 @@ fn who_has_seen_it_up_to_somewhere_is_told_what_came_after() {
     let (found, _) = first.states(seen.as_ref(), &said).expect("read");
     assert!(found.contains_key("t7") && found.contains_key("t1"));
     (2..MANY).for_each(|seed| assert!(first.put(&all(seed))));
-    // Another journal has begun since.
+    // Another journal has begun since: the records say what they know, and nothing against what else is known.
     let (found, _) = first.states(seen.as_ref(), &said).expect("read");
     assert_eq!(found, states(0..MANY));
+    let (found, _) = first
+        .states(seen.as_ref(), &states(MANY..MANY + 1))
+        .expect("read");
+    assert_eq!(found, states(0..MANY + 1));
     assert_eq!(first.state("t0", seen.as_ref()), Some(state(0)));
     // Other records, as far.
     let other = tempfile::tempdir().expect("a directory");
