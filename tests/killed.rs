@@ -25,6 +25,8 @@ use support::{Bed, PATIENCE, contents};
 
 /// All kills together; the test ends earlier where the machine is slow.
 const KILLS: usize = 500;
+/// At least so many at moments of chance, however many points there are.
+const BY_CHANCE: usize = 100;
 const LONG_ENOUGH: Duration = Duration::from_secs(60);
 /// After these, outputs are another set of files, with other kinds and modes.
 const VARIANTS: usize = 4;
@@ -455,6 +457,7 @@ fn killed_anywhere_the_next_run_makes_what_a_clean_build_makes() {
     let kills = AtomicUsize::new(kill_at_every_point(&clean));
     let at_points = kills.load(Ordering::Relaxed);
     let wanted = number("FORGE_KILLS").unwrap_or(KILLS);
+    let wanted = wanted.max(at_points + BY_CHANCE);
     let seed = number("FORGE_KILLS_SEED").unwrap_or(1);
     let limit = LONG_ENOUGH.max(PATIENCE * (wanted / KILLS) as u32 / 2);
     let began = Instant::now();
