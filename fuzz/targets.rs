@@ -112,14 +112,18 @@ pub fn snapshot(data: &[u8]) {
             continue;
         };
         let known = snapshot.take_known();
-        for state in known.states.values() {
-            snapshot.manifest(&state.manifest);
-        }
+        let manifests = |snapshot: &Snapshot| -> Vec<Option<Manifest>> {
+            let digests = known.states.values().map(|state| &state.manifest);
+            digests.map(|digest| snapshot.manifest(digest)).collect()
+        };
         for path in ["", "src", "lib"] {
             snapshot.directory(path);
         }
-        let saved = snapshot.save(dir.path(), known, &|_| None, &HashMap::new());
-        assert!(saved.is_ok() && Snapshot::load(dir.path()).is_some());
+        let saved = snapshot.save(dir.path(), known.clone(), &|_| None, &HashMap::new());
+        saved.expect("saved");
+        let mut again = Snapshot::load(dir.path()).expect("loads");
+        assert_eq!(manifests(&again), manifests(&snapshot));
+        assert_eq!(again.take_known(), known);
     }
 }
 
