@@ -19,6 +19,7 @@ use forge::cache::remote::envelope::{Blob, Sealed, Sealer};
 use forge::cache::restore::Place;
 use forge::cache::snapshot::{Known, Memo, Snapshot};
 use forge::cache::store::{Batch, Record, State, Store, Warn};
+use forge::pipeline::glob::Glob;
 use forge::pipeline::interpolate::{Piece, scan};
 use forge::pipeline::{LoadOptions, load_texts};
 use miette::GraphicalReportHandler;
@@ -40,7 +41,11 @@ pub fn pipeline(data: &[u8]) {
         Ok(loaded) => {
             for target in &loaded.workspace.targets {
                 let outputs = target.outputs.iter().map(|output| &*output.pattern);
-                outputs.chain([&*target.dir]).for_each(stays_inside);
+                for path in outputs.chain([&*target.dir]) {
+                    stays_inside(path);
+                    let glob = Glob::new(path);
+                    glob.bases().for_each(|base| stays_inside(&base));
+                }
             }
             loaded.warnings
         }
