@@ -4,20 +4,22 @@
 
 #![allow(dead_code)] // Each binary of the fuzzer uses one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Component, Path};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use forge::cache::blobs::Blobs;
 use forge::cache::digest::Digest;
 use forge::cache::index::Index;
 use forge::cache::key::{self, Preimage, Section};
 use forge::cache::manifest::{Entry, Manifest, Node};
+use forge::cache::remote::envelope::{Blob, Sealed, Sealer};
 use forge::cache::restore::Place;
 use forge::cache::snapshot::{Known, Memo, Snapshot};
-use forge::cache::store::{Record, State};
+use forge::cache::store::{Batch, Record, State, Store, Warn};
+use forge::pipeline::glob::Glob;
 use forge::pipeline::interpolate::{Piece, scan};
 use forge::pipeline::{LoadOptions, load_texts};
 use miette::GraphicalReportHandler;
@@ -39,7 +41,11 @@ pub fn pipeline(data: &[u8]) {
         Ok(loaded) => {
             for target in &loaded.workspace.targets {
                 let outputs = target.outputs.iter().map(|output| &*output.pattern);
-                outputs.chain([&*target.dir]).for_each(stays_inside);
+                for path in outputs.chain([&*target.dir]) {
+                    stays_inside(path);
+                    let glob = Glob::new(path);
+                    glob.bases().for_each(|base| stays_inside(&base));
+                }
             }
             loaded.warnings
         }
@@ -111,14 +117,179 @@ pub fn snapshot(data: &[u8]) {
             continue;
         };
         let known = snapshot.take_known();
-        for state in known.states.values() {
-            snapshot.manifest(&state.manifest);
-        }
+        let manifests = |snapshot: &Snapshot| -> Vec<Option<Manifest>> {
+            let digests = known.states.values().map(|state| &state.manifest);
+            digests.map(|digest| snapshot.manifest(digest)).collect()
+        };
         for path in ["", "src", "lib"] {
             snapshot.directory(path);
         }
-        let saved = snapshot.save(dir.path(), known, &|_| None, &HashMap::new());
-        assert!(saved.is_ok() && Snapshot::load(dir.path()).is_some());
+        let saved = snapshot.save(dir.path(), known.clone(), &|_| None, &HashMap::new());
+        saved.expect("saved");
+        let mut again = Snapshot::load(dir.path()).expect("loads");
+        assert_eq!(manifests(&again), manifests(&snapshot));
+        assert_eq!(again.take_known(), known);
+    }
+}
+
+/// Reads the journal of the records, asks it everything and writes to it: once as the bytes are, once with checksums that
+/// are what they should be, once as entries of a journal that begins well.
+pub fn journal(data: &[u8]) {
+    for bytes in [data.to_vec(), mended(data.to_vec()), begun(data)] {
+        let base = tempfile::tempdir().expect("a directory");
+        let cache_dir = base.path().join(".forge");
+        let records = cache_dir.join("records");
+        fs::create_dir_all(&records).expect("made");
+        fs::write(records.join("journal"), bytes).expect("written");
+        let everything = || below(base.path(), Path::new(""));
+        let was = everything();
+        let read = ask(&opened(&cache_dir, Store::reading).0);
+        assert_eq!(everything(), was);
+        write(&cache_dir, read);
+        assert!(below(base.path(), &cache_dir).is_empty());
+    }
+}
+
+/// All that records say.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Answers {
+    results: BTreeMap<Digest, Record>,
+    states: BTreeMap<String, State>,
+    /// Of those with a result, and of [`PUT`].
+    failures: BTreeMap<Digest, u32>,
+    total: Option<u64>,
+}
+
+/// A key, and of all digests of what is written by it.
+const PUT: Digest = Digest([7; 32]);
+
+type Told = Arc<Mutex<Vec<String>>>;
+
+fn opened(cache_dir: &Path, open: fn(&Path, Warn) -> Store) -> (Store, Told) {
+    let told = Told::default();
+    let heard = Arc::clone(&told);
+    let warn = Box::new(move |text| heard.lock().expect("not poisoned").push(text));
+    (open(cache_dir, warn), told)
+}
+
+/// None where they can't be read.
+fn ask(store: &Store) -> Option<Answers> {
+    let (states, seen) = store.states(None, &BTreeMap::new())?;
+    let results = BTreeMap::from_iter(store.contents()?.results);
+    assert_eq!(BTreeMap::from_iter(store.results()), results);
+    for (key, record) in &results {
+        assert_eq!(store.result(key).as_ref(), Some(record));
+    }
+    for (address, state) in &states {
+        assert_eq!(store.state(address, None).as_ref(), Some(state));
+    }
+    let again = store.states(seen.as_ref(), &states);
+    assert_eq!(again.map(|(again, _)| again).as_ref(), Some(&states));
+    let keys = results.keys().chain([&PUT]);
+    Some(Answers {
+        failures: keys.map(|key| (*key, store.failures(key))).collect(),
+        total: store.total(),
+        results,
+        states,
+    })
+}
+
+/// What was put is there for whoever asks next, and so is what was there before, but where it was damaged.
+fn write(cache_dir: &Path, read: Option<Answers>) {
+    let (store, told) = opened(cache_dir, Store::new);
+    let mut expected = ask(&store).expect("answers");
+    let times = || told.lock().expect("not poisoned").len();
+    assert!(read.is_none_or(|read| times() > 0 || read == expected));
+    let (record, state) = (record(PUT), state(PUT));
+    let forgotten = expected.states.keys().find(|address| **address != "put");
+    let batch = Batch {
+        results: vec![(PUT, record.clone())],
+        states: vec![("put".into(), state.clone())],
+        forget_states: forgotten.cloned().into_iter().collect(),
+        failures: expected.failures.keys().map(|key| (*key, true)).collect(),
+        grown: 1,
+        ..Batch::default()
+    };
+    let times_before = times();
+    assert!(store.put(&batch));
+    if times() > times_before {
+        // Where the journal became long, it was found that what it had handed down is gone.
+        expected = Answers::default();
+        let counted = batch.failures.iter().map(|(key, _)| (*key, 0));
+        expected.failures.extend(counted);
+    }
+    expected.results.insert(PUT, record);
+    expected.states.insert("put".into(), state);
+    let forgotten = |address: &String| batch.forget_states.contains(address);
+    expected.states.retain(|address, _| !forgotten(address));
+    let counts = expected.failures.values_mut();
+    counts.for_each(|count| *count = count.saturating_add(1));
+    expected.total = expected.total.map(|total| total.saturating_add(1));
+    expected
+        .failures
+        .retain(|key, _| expected.results.contains_key(key));
+    assert_eq!(ask(&store).as_ref(), Some(&expected));
+    store.idle();
+    for open in [Store::reading, Store::new] {
+        let (store, told) = opened(cache_dir, open);
+        assert_eq!(ask(&store).as_ref(), Some(&expected));
+        assert!(told.lock().expect("not poisoned").is_empty());
+    }
+    let told = told.lock().expect("not poisoned");
+    assert!(
+        told.len() < 2 && told.iter().all(|text| text.contains("set aside")),
+        "{told:?}"
+    );
+}
+
+/// A journal, or nearly one, with checksums of what it says.
+fn mended(mut bytes: Vec<u8>) -> Vec<u8> {
+    let mut before = Vec::new();
+    // Where a length stands, where the checksum, and where what they are of begins.
+    let (mut length, mut checksum, mut from) = (32..40, 16..32, 40_usize);
+    while let Some(written) = bytes.get(length) {
+        let number = |all, byte: &u8| all << 8 | usize::from(*byte);
+        let to = from.checked_add(written.iter().rfold(0, number));
+        let Some(to) = to.filter(|to| *to <= bytes.len()) else {
+            break;
+        };
+        before.extend(&bytes[from..to]);
+        before = Digest::of(&before).0[..16].to_vec();
+        bytes[checksum].copy_from_slice(&before);
+        (length, checksum, from) = (to..to + 4, to + 4..to + 20, to + 20);
+    }
+    bytes
+}
+
+/// A journal with nothing below it, and these entries: a byte says how long the next one is.
+fn begun(data: &[u8]) -> Vec<u8> {
+    let header = postcard::to_stdvec(&(1_u128, 0_u64, None::<u64>, "")).expect("written");
+    let mut bytes = [b"forge journal 1\n", &[0; 16][..]].concat();
+    bytes.extend((header.len() as u64).to_le_bytes());
+    bytes.extend(header);
+    let mut rest = data;
+    while let Some((length, more)) = rest.split_first() {
+        let (entry, more) = more.split_at(more.len().min(usize::from(*length)));
+        bytes.extend((entry.len() as u32).to_le_bytes());
+        bytes.extend([0; 16]);
+        bytes.extend(entry);
+        rest = more;
+    }
+    mended(bytes)
+}
+
+/// Opens what a remote sent. What was sealed is what it was for whoever opens it, with the same secret and for the same key.
+pub fn remote(data: &[u8]) {
+    let secrets = [None, Some("secret"), std::str::from_utf8(data).ok()];
+    let sealers = secrets.map(Sealer::new);
+    let sent = sealers.iter().filter_map(|by| by.open(&PUT, data).ok());
+    for record in &Vec::from_iter(sent.chain(postcard::from_bytes(data))) {
+        for sealer in &sealers {
+            let sealed = sealer.seal(&PUT, record);
+            assert_eq!(sealer.open(&PUT, &sealed).as_ref(), Ok(record));
+            assert!(sealer.open(&Digest::of(data), &sealed).is_err());
+            assert!(sealer.open(&PUT, &sealed[1..]).is_err());
+        }
     }
 }
 
@@ -223,6 +394,25 @@ fn entries(data: &[u8], kept: Digest) -> Manifest {
     Manifest::new(entries)
 }
 
+fn record(digest: Digest) -> Record {
+    Record {
+        manifest: digest,
+        outputs: digest,
+        log: digest,
+        preimage: digest,
+        duration_ms: 7,
+        used: 1,
+        size: 1,
+    }
+}
+
+fn state(digest: Digest) -> State {
+    State {
+        foreign: true,
+        ..record(digest).state(digest)
+    }
+}
+
 /// To begin with, where the format is not one that is written by hand.
 pub fn seeds(target: &str) -> Vec<Vec<u8>> {
     let digest = Digest::of(b"a");
@@ -230,17 +420,8 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         b"\x00\x01\x0f\x02\x02\x0f\x0f\x00\x02\x01\x0f\x03\x01\x02\x03\x01",
         digest,
     );
-    let state = State {
-        key: digest,
-        manifest: digest,
-        outputs: digest,
-        log: digest,
-        preimage: digest,
-        duration_ms: 7,
-        foreign: true,
-        image: None,
-    };
-    let bytes = postcard::to_stdvec(&state).expect("written");
+    let last = state(digest);
+    let bytes = postcard::to_stdvec(&last).expect("written");
     match target {
         "records" => {
             let mut preimage = Preimage::default();
@@ -249,6 +430,42 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             vec![bytes, preimage.bytes().to_vec()]
         }
         "manifest" => vec![postcard::to_stdvec(&list).expect("written")],
+        "journal" => {
+            type Said = (
+                Vec<(Digest, Option<Record>)>,
+                Vec<(&'static str, Option<State>)>,
+                Vec<(Digest, u32)>,
+                Option<u64>,
+            );
+            let said = |entries: &[Said]| {
+                let mut bytes = Vec::new();
+                for entry in entries {
+                    let entry = postcard::to_stdvec(entry).expect("written");
+                    bytes.push(u8::try_from(entry.len()).expect("short"));
+                    bytes.extend(entry);
+                }
+                bytes
+            };
+            let result = |key| (vec![(key, Some(record(key)))], vec![], vec![], None);
+            let of = |name| (vec![], vec![(name, Some(state(digest)))], vec![], None);
+            let gone = (vec![(digest, None)], vec![("a", None)], vec![], None);
+            let counted = (vec![], vec![], vec![(digest, 0), (PUT, 2)], Some(7));
+            let few = said(&[result(digest), of("a"), of("b"), counted, gone]);
+            // One that is handed to sled.
+            let many: Vec<_> = (0..24).map(|key| result(Digest([key; 32]))).collect();
+            vec![begun(&few), few, said(&many)]
+        }
+        "remote" => {
+            let blob = Blob { digest, size: 7 };
+            let record = Sealed {
+                manifest: blob,
+                outputs: digest,
+                log: blob,
+                duration_ms: 7,
+            };
+            let bytes = postcard::to_stdvec(&record).expect("written");
+            vec![Sealer::new(None).seal(&PUT, &record), bytes]
+        }
         "snapshot" => {
             let dir = tempfile::tempdir().expect("a directory");
             let mut known = Known::default();
@@ -259,7 +476,7 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
                 manifest: digest,
                 made: digest,
             };
-            known.states.insert("a".into(), state);
+            known.states.insert("a".into(), last);
             known.memos.insert("a".into(), memo);
             let list = Arc::new(list);
             Snapshot::default()

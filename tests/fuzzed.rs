@@ -154,3 +154,13 @@ fn any_snapshot_answers_or_is_none() {
 fn any_list_of_outputs_stays_in_the_workspace() {
     fuzz("manifest", targets::manifest);
 }
+
+#[test]
+fn any_journal_answers_or_is_set_aside_and_takes_what_is_put() {
+    fuzz("journal", targets::journal);
+}
+
+#[test]
+fn any_sealed_record_is_one_or_none() {
+    fuzz("remote", targets::remote);
+}

@@ -85,14 +85,12 @@ impl Manifest {
         hasher.finalize().into()
     }
 
-    /// The sum of the files' sizes, in bytes.
+    /// The sum of the files' sizes, in bytes: of what others made, whatever they say.
     pub fn size(&self) -> u64 {
-        self.entries
-            .iter()
-            .map(|entry| match entry.node {
-                Node::File { size, .. } => size,
-                _ => 0,
-            })
-            .sum()
+        let sizes = self.entries.iter().map(|entry| match entry.node {
+            Node::File { size, .. } => size,
+            _ => 0,
+        });
+        sizes.fold(0, u64::saturating_add)
     }
 }

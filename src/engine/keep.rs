@@ -349,7 +349,7 @@ impl Job<'_> {
             preimage: state.preimage,
             duration_ms: state.duration_ms,
             used: store::now(),
-            size: manifest.size() + kept.log.len() as u64,
+            size: manifest.size().saturating_add(kept.log.len() as u64),
         };
         if kept.store_it {
             self.send(look.key, &record, manifest);

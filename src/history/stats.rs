@@ -71,7 +71,7 @@ pub fn stats(runs: &[Run]) -> Stats {
         average_ms: average(&durations),
         median_ms: percentile(&durations, 50),
         p95_ms: percentile(&durations, 95),
-        saved_ms: runs.iter().map(|run| run.saved_ms).sum(),
+        saved_ms: sum(runs.iter().map(|run| run.saved_ms)),
         time_to_recovery_ms: (!repairs.is_empty()).then(|| percentile(&repairs, 50)),
         targets: targets(runs),
     }
@@ -107,7 +107,7 @@ fn target(name: &str, records: &[&Target]) -> TargetStats {
         average_ms: average(&durations),
         flaky,
         flakiness: share(flaky, durations.len()),
-        saved_ms: records.iter().filter_map(|t| t.saved_ms).sum(),
+        saved_ms: sum(records.iter().filter_map(|t| t.saved_ms)),
     }
 }
 
@@ -119,12 +119,15 @@ fn share(part: usize, whole: usize) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
+/// What was saved is what somebody else says that it took.
+fn sum(times: impl Iterator<Item = u64>) -> u64 {
+    times.fold(0, u64::saturating_add)
+}
+
 fn average(values: &[u64]) -> u64 {
-    values
-        .iter()
-        .sum::<u64>()
-        .checked_div(values.len() as u64)
-        .unwrap_or(0)
+    let sum: u128 = values.iter().map(|value| u128::from(*value)).sum();
+    let average = sum.checked_div(values.len() as u128).unwrap_or(0);
+    u64::try_from(average).unwrap_or(u64::MAX)
 }
 
 /// The smallest of the sorted `values` that at least `percent` of them don't exceed.

@@ -275,6 +275,27 @@ fn figures() {
 }
 
 #[test]
+fn times_beyond_all_counting_are_counted_to_the_end() {
+    let long = |id| {
+        let mut one = target("a", Outcome::Ran, u64::MAX);
+        one.saved_ms = Some(u64::MAX);
+        let mut run = run(id, "2025-03-01T10:00:00Z", true, u64::MAX, vec![one]);
+        run.saved_ms = u64::MAX;
+        run
+    };
+    let got = stats(&[long("1"), long("2")]);
+    let target = &got.targets[0];
+    for ms in [
+        got.saved_ms,
+        got.average_ms,
+        target.saved_ms,
+        target.average_ms,
+    ] {
+        assert_eq!(ms, u64::MAX);
+    }
+}
+
+#[test]
 fn a_window_counts_back_from_now() {
     let runs = vec![
         run("a", "2025-03-01T10:00:00Z", true, 1, vec![]),

@@ -3,6 +3,9 @@
 //! Patterns of a target are matched against every file of its project on every run, so they are
 //! compared name by name as they are, without being compiled. `*` matches a leading dot, as in git.
 
+/// For so many patterns braces may stand: they are compared one by one.
+pub const MOST: usize = 1000;
+
 /// A pattern, split at `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
@@ -42,10 +45,12 @@ impl Alternative {
 
 impl Glob {
     pub fn new(pattern: &str) -> Self {
-        let alternatives = expand_braces(pattern)
-            .iter()
-            .map(|plain| Alternative::new(plain))
-            .collect();
+        // What nobody looked at may be anything.
+        let plain = match has_too_many(pattern) {
+            true => vec![pattern.to_owned()],
+            false => expand_braces(pattern),
+        };
+        let alternatives = plain.iter().map(|plain| Alternative::new(plain)).collect();
         Self { alternatives }
     }
 
@@ -61,6 +66,33 @@ impl Glob {
         let bases = self.alternatives.iter();
         bases.map(|alternative| alternative.fixed.to_string())
     }
+}
+
+/// Whether its braces stand for more than [`MOST`], or there are more of them.
+pub fn has_too_many(pattern: &str) -> bool {
+    // For how much it stands what lies outside of braces, then within each open one: up to its last comma, and since.
+    let mut open = vec![(0_usize, 1_usize)];
+    for byte in pattern.bytes() {
+        match (byte, &mut open[..]) {
+            (b'{', _) => open.push((0, 1)),
+            (b',', [_, .., (before, since)]) => {
+                *before = before.saturating_add(*since);
+                *since = 1;
+            }
+            (b'}', [.., (_, outside), (before, since)]) => {
+                *outside = outside.saturating_mul(before.saturating_add(*since));
+                open.pop();
+            }
+            _ => {}
+        }
+    }
+    open[0].1 > MOST || pattern.matches('{').count() > MOST
+}
+
+/// Whether one of the patterns that its braces stand for climbs.
+pub fn climbs(pattern: &str) -> bool {
+    let climbs = |plain: &String| plain.split('/').any(|part| part == "..");
+    pattern.contains('{') && !has_too_many(pattern) && expand_braces(pattern).iter().any(climbs)
 }
 
 /// Whether a pattern is more than a plain path.
@@ -268,6 +300,43 @@ mod tests {
         assert_eq!(base("**/*.rs"), [""]);
         assert_eq!(base("src/a.rs"), ["src"]);
         assert_eq!(base("{a/b,c}/*"), ["a/b", "c"]);
+    }
+
+    #[test]
+    fn braces_stand_for_what_can_be_compared() {
+        let many = |part: &str, times| part.repeat(times);
+        for few in [
+            "",
+            "{",
+            "}{,",
+            "{a,b}",
+            &many("{a,b}", 9),
+            &many("{a}", 900),
+        ] {
+            assert!(!has_too_many(few), "{few}");
+        }
+        let nested = many("{a,", 100_000) + &many("}", 100_000);
+        for too_many in [
+            many("{a,b}", 40),
+            many("{a}", 100_000),
+            many("{", 100_000),
+            nested,
+        ] {
+            assert!(has_too_many(&too_many), "{too_many}");
+            assert!(Glob::new(&too_many).matches(&too_many));
+        }
+        let words = |count: usize| format!("{{{}}}", many("a,", count - 1));
+        assert!(!has_too_many(&words(MOST)) && has_too_many(&words(MOST + 1)));
+    }
+
+    #[test]
+    fn braces_may_hide_what_climbs() {
+        for out in ["{../a,b}/c", "{a,..}/c", "a/{b,{.,c}.}", "{a/..,b}"] {
+            assert!(climbs(out), "{out}");
+        }
+        for inside in ["a", "a..b", "{a..,..b}/c", "{a,b}../c"] {
+            assert!(!climbs(inside), "{inside}");
+        }
     }
 
     proptest! {

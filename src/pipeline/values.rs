@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::glob;
 use super::model::{FreezeWindow, Port};
 
 /// `"10m"`, `"1h30m"`, `"500ms"`: more than nothing.
@@ -168,6 +169,9 @@ pub fn glob(pattern: &str) -> Result<(), String> {
     // Nothing else can be wrong with one, and most have none of these.
     if !pattern.contains(['[', ']', '{', '}', '\\']) {
         return Ok(());
+    }
+    if glob::has_too_many(pattern) {
+        return Err(format!("its braces stand for more than {}", glob::MOST));
     }
     globset::GlobBuilder::new(pattern)
         .literal_separator(true)

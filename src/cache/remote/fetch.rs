@@ -115,7 +115,7 @@ impl Line {
             preimage: preimage.map_err(|_| Fault::Here)?,
             duration_ms: sealed.duration_ms,
             used: store::now(),
-            size: manifest.size() + sealed.log.size,
+            size: manifest.size().saturating_add(sealed.log.size),
         })
     }
 

@@ -23,7 +23,7 @@ use send::Sender;
 use wire::{Fault, Wire};
 
 mod address;
-mod envelope;
+pub mod envelope;
 mod fetch;
 mod send;
 mod several;

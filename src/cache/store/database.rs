@@ -174,11 +174,15 @@ impl Database {
         let gone = batch.forget_states.iter();
         entry.states.extend(gone.map(|at| (at.clone(), None)));
         for (key, failed) in &batch.failures {
-            let count = if *failed { self.failures(key)? + 1 } else { 0 };
+            let count = match failed {
+                true => self.failures(key)?.saturating_add(1),
+                false => 0,
+            };
             entry.failures.push((*key, count));
         }
         if batch.grown > 0 {
-            entry.total = self.journal.total.map(|total| total + batch.grown);
+            let total = self.journal.total;
+            entry.total = total.map(|total| total.saturating_add(batch.grown));
         }
         self.append(entry)
     }

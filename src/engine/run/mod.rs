@@ -355,7 +355,9 @@ impl<'a> Coordinator<'a> {
     fn finished(&mut self, number: usize, finished: Finished) {
         self.counts.add(finished.outcome);
         self.outcomes[number] = Some(finished.outcome);
-        self.saved += finished.saved.unwrap_or_default();
+        // What a remote says that it took may be any time.
+        let saved = finished.saved.unwrap_or_default();
+        self.saved = self.saved.saturating_add(saved);
         if finished.outcome == Outcome::Failed && self.exit_code != 130 {
             // Something missing is told apart only if nothing else went wrong.
             let first = self.counts.failed == 1;

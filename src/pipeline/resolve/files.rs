@@ -4,6 +4,7 @@ use super::Resolver;
 use crate::pipeline::code;
 use crate::pipeline::discover::FILE_NAME;
 use crate::pipeline::fields::{View, Word};
+use crate::pipeline::glob;
 use crate::pipeline::model::{InputPattern, OutputPattern, ProjectId, Span};
 use crate::pipeline::paths::{self, PathError};
 use crate::pipeline::problem::Problem;
@@ -93,8 +94,11 @@ impl<'a> Resolver<'a> {
     }
 
     fn check_glob(&mut self, pattern: &str, span: &Span) -> bool {
-        let Err(error) = values::glob(pattern) else {
-            return true;
+        let error = match values::glob(pattern) {
+            Err(error) => error,
+            // Outside of braces they are resolved by now.
+            Ok(()) if glob::climbs(pattern) => "`..` can't be within braces".into(),
+            Ok(()) => return true,
         };
         self.report(
             Problem::new(code::BAD_GLOB, format!("`{pattern}` is not a glob"))
