@@ -349,6 +349,21 @@ fn a_journal_that_is_gone_or_changed_is_damage() {
 }
 
 #[test]
+fn damage_after_damage_is_set_aside_too() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for seed in 0..4 {
+        let (store, warnings) = store(dir.path());
+        assert!(store.put(&all(seed)));
+        store.idle();
+        assert_eq!(store.results().len(), 1);
+        let warnings = warnings.lock().expect("not poisoned");
+        assert_eq!(warnings.len(), usize::from(seed > 0), "{warnings:?}");
+        store.idle();
+        fs::write(dir.path().join("records/journal"), "nonsense").expect("damaged");
+    }
+}
+
+#[test]
 fn damage_below_the_journal_is_found_when_it_is_asked_for() {
     let dir = tempfile::tempdir().expect("a directory");
     let (first, _) = store(dir.path());

@@ -102,9 +102,11 @@ fn is_environment(error: &io::Error) -> bool {
     ) || error.raw_os_error() == Some(libc::EMFILE)
 }
 
-/// Moves damaged records out of the way, and says where to.
+/// Moves damaged records out of the way, to a name of the moment or the next one that is free, and says where to.
 pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
-    let aside = path.with_file_name(format!("records.damaged-{}", now()));
+    let names = (now()..).map(|time| path.with_file_name(format!("records.damaged-{time}")));
+    let mut free = names.filter(|aside| aside.symlink_metadata().is_err());
+    let aside = free.next().ok_or(io::ErrorKind::AlreadyExists)?;
     fs::rename(path, &aside)?;
     Ok(aside)
 }
