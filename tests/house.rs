@@ -243,3 +243,24 @@ fn what_the_image_leaves_out_is_not_looked_for() {
         }
     }
 }
+
+/// What isn't sent to the engine can't be copied there: the build would end at its first step.
+#[test]
+fn the_image_is_built_of_what_is_sent_for_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = |name: &str| fs::read_to_string(root.join(name)).expect("read");
+    let (dockerfile, ignored) = (text("Dockerfile"), text(".dockerignore"));
+    let sent: BTreeSet<&str> = ignored
+        .lines()
+        .filter_map(|line| line.strip_prefix('!'))
+        .collect();
+    let copies = dockerfile
+        .lines()
+        .filter_map(|line| line.strip_prefix("COPY "));
+    let copied: BTreeSet<&str> = copies
+        .filter(|words| !words.starts_with("--from"))
+        .flat_map(|words| words.rsplit_once(' ').expect("two words").0.split(' '))
+        .collect();
+    assert!(copied.contains("src"));
+    assert_eq!(copied, sent);
+}

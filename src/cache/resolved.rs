@@ -1,6 +1,6 @@
 //! The pipeline files as they were resolved last, kept by the digest of what they say.
 //!
-//! Reading back what came of them takes a tenth of what resolving them does. Whether it is the same is never told by times
+//! Reading back what came of them takes a third of what resolving them does. Whether it is the same is never told by times
 //! or sizes: the files are read each time, and every byte of them counts, and which forge resolved them.
 
 use std::fs;
