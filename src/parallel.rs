@@ -166,4 +166,19 @@ mod tests {
             thread::yield_now();
         }
     }
+
+    #[test]
+    fn a_panic_reaches_whoever_waits_and_bursts_go_on() {
+        let items: Vec<usize> = (0..100).collect();
+        for bad in [0, 50, 99] {
+            let burst = || {
+                map(&items, 1, |item| {
+                    assert_ne!(*item, bad);
+                    *item
+                })
+            };
+            assert!(std::panic::catch_unwind(burst).is_err());
+            assert_eq!(map(&items, 1, |item| *item), items);
+        }
+    }
 }

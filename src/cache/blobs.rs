@@ -230,11 +230,6 @@ impl Blobs {
         self.grown.swap(0, Ordering::Relaxed)
     }
 
-    /// Whether anything came in since then.
-    pub fn has_grown(&self) -> bool {
-        self.grown.load(Ordering::Relaxed) > 0
-    }
-
     fn grow(&self, bytes: u64) {
         self.grown.fetch_add(bytes, Ordering::Relaxed);
     }

@@ -73,6 +73,7 @@ fn write(session: &Session, entries: &Receiver<Entry>) {
             all.append(entry.batch);
             settled.push((entry.marker, entry.turn));
         }
+        session.tell_growth(&mut all);
         let is_safe = session.store.put(&all);
         for (marker, turn) in settled {
             if is_safe {

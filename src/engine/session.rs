@@ -117,6 +117,8 @@ pub struct Session {
     changed: Mutex<bool>,
     /// Only the snapshot is to know something new.
     noticed: AtomicBool,
+    /// The blobs have more in them than when it was last seen to that they keep within their limit.
+    grown: AtomicBool,
     findings: Mutex<BTreeMap<TargetId, Findings>>,
     warnings: Arc<Mutex<Vec<String>>>,
     /// Targets whose inputs are those of their memo, as far as is known.
@@ -175,6 +177,7 @@ impl Session {
             unfinished: unfinished(&cache_dir),
             changed: Mutex::new(false),
             noticed: AtomicBool::new(false),
+            grown: AtomicBool::new(false),
             findings: Mutex::default(),
             ws,
             options,
@@ -416,7 +419,9 @@ impl Session {
     /// Writes what the run learned; nothing where it learned nothing.
     pub fn save(&self) {
         let changed = *lock(&self.changed);
-        let grown = self.blobs.has_grown();
+        let mut rest = Batch::default();
+        self.tell_growth(&mut rest);
+        let grown = self.grown.load(Ordering::Relaxed);
         let noticed = self.noticed.load(Ordering::Relaxed)
             || self.index.has_changed()
             || self.tools.changed().is_some();
@@ -425,12 +430,10 @@ impl Session {
         }
         // Whatever another forge records now comes after the snapshot, and outdates it.
         self.store.hold();
-        self.store.put(&Batch {
-            grown: self.blobs.take_grown(),
-            ..Batch::default()
-        });
+        self.store.put(&rest);
         fault::point("learned");
         if grown {
+            self.grown.store(false, Ordering::Relaxed);
             self.keep_within_limit();
         }
         fault::point("kept within limit");
@@ -465,6 +468,14 @@ impl Session {
             Some(_) => self.store.idle(),
             None => self.store.abandon(),
         }
+    }
+
+    /// Adds what has come into the blobs to what is about to be written: a batch of its own would be one more wait for
+    /// the disk.
+    pub fn tell_growth(&self, batch: &mut Batch) {
+        let bytes = self.blobs.take_grown();
+        batch.grown += bytes;
+        self.grown.fetch_or(bytes > 0, Ordering::Relaxed);
     }
 
     fn seen(&self) -> Option<Position> {
