@@ -5,7 +5,7 @@ FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY src ./src
-RUN cargo build --locked --release --bin forge
+RUN cargo build --locked --profile dist --bin forge
 
 FROM debian:bookworm-slim
 RUN apt-get update \
@@ -13,7 +13,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --user-group --create-home forge \
     && install -d -o forge -g forge /work
-COPY --from=build /src/target/release/forge /usr/local/bin/forge
+COPY --from=build /src/target/dist/forge /usr/local/bin/forge
 USER 10001:10001
 WORKDIR /work
 HEALTHCHECK NONE
