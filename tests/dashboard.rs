@@ -109,3 +109,28 @@ fn without_a_run_nothing_is_made() {
     well_formed(&printed.stdout);
     assert!(printed.stdout.contains("No runs yet."), "{printed:?}");
 }
+
+/// A record of another machine may say anything, and a clock that was set while a target ran too.
+#[test]
+fn times_beyond_all_measure_are_drawn_too() {
+    let bed = bed();
+    let history = bed.read(".forge/history.jsonl");
+    let lines = history.lines().map(|line| {
+        let mut run: serde_json::Value = serde_json::from_str(line).expect("a run");
+        run["duration-ms"] = u64::MAX.into();
+        for target in run["targets"].as_array_mut().expect("an array") {
+            target["duration-ms"] = u64::MAX.into();
+        }
+        format!("{run}\n")
+    });
+    bed.write(".forge/history.jsonl", &lines.collect::<String>());
+    for command in ["dashboard", "stats", "history"] {
+        let ran = bed.plain(&[command]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+    }
+    let html = bed.read(".forge/dashboard.html");
+    well_formed(&html);
+    // All three are as high as the drawing, and none is higher.
+    let whole = html.matches("y=\"0\" width=\"8\" height=\"100\"");
+    assert_eq!(whole.count(), 3, "{html}");
+}

@@ -81,10 +81,10 @@ fn tiles(figures: &Stats) -> String {
 /// A bar for each run, as high as it took long. What is far beyond the others is cut.
 fn durations(runs: &[Run], figures: &Stats) -> String {
     let newest = &runs[runs.len().saturating_sub(DRAWN)..];
-    let most = (figures.p95_ms * 3 / 2).max(1);
+    let most = figures.p95_ms.saturating_add(figures.p95_ms / 2).max(1);
     let mut bars = String::new();
     for (at, run) in newest.iter().enumerate() {
-        let height = (run.duration_ms.min(most) * HEIGHT / most).max(1);
+        let height = part(run.duration_ms.min(most), most).max(1);
         let title = format!(
             "{} · {} · {}",
             moment(run),
@@ -127,7 +127,7 @@ fn by_day(runs: &[Run]) -> String {
     let mut bars = String::new();
     for (at, (day, (good, all))) in newest.iter().rev().enumerate() {
         let title = format!("{day} · {good} of {all} succeeded");
-        let [good, all] = [good, all].map(|n| *n * HEIGHT / most);
+        let [good, all] = [good, all].map(|n| part(*n, most));
         bars += &bar(at, HEIGHT - all, all - good, "bad", &title);
         bars += &bar(at, HEIGHT - good, good, "good", &title);
     }
@@ -157,6 +157,11 @@ fn drawing(title: &str, bars: usize, drawn: &str, scale: &[String; 3]) -> String
     )
 }
 
+/// How high it is drawn where `most` is as high as the drawing.
+fn part(value: u64, most: u64) -> u64 {
+    (u128::from(value) * u128::from(HEIGHT) / u128::from(most)) as u64
+}
+
 fn bar(at: usize, top: u64, height: u64, class: &str, title: &str) -> String {
     format!(
         "<rect class=\"{class}\" x=\"{}\" y=\"{top}\" width=\"8\" height=\"{height}\"><title>{}</title></rect>\n",
@@ -167,7 +172,7 @@ fn bar(at: usize, top: u64, height: u64, class: &str, title: &str) -> String {
 
 /// Where the time goes, the most first.
 fn targets(targets: &[TargetStats]) -> String {
-    let total = |one: &TargetStats| one.average_ms * one.runs as u64;
+    let total = |one: &TargetStats| one.average_ms.saturating_mul(one.runs as u64);
     let mut sorted: Vec<&TargetStats> = targets.iter().collect();
     sorted.sort_by_key(|one| std::cmp::Reverse(total(one)));
     let most = sorted.first().map_or(1, |one| total(one)).max(1);
