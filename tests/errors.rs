@@ -180,6 +180,88 @@ fn check_tells_of_what_does_nothing() {
     assert_eq!(ran.stderr.matches('⚠').count(), 2, "{}", ran.stderr);
 }
 
+/// What is spelt wrong would be read unseen.
+#[test]
+fn check_tells_of_inputs_that_are_not_there() {
+    let workspace = Workspace::new(
+        "[workspace]\nmembers = [\"m*\"]\n\
+         [template.t.target.u]\ninputs = [\"setup.cfg\"]\nrun = \"true\"\n\
+         [target.a]\ninputs = [\"requirments.txt\", \"/gone/x\", \".env.local\", \"made\", \"!never\"]\nrun = \"true\"\nneeds = [\"gen\"]\n\
+         [target.gen]\noutputs = [\"made\"]\nrun = \"true\"\n",
+    );
+    workspace.write("requirements.txt", "");
+    workspace.write(".gitignore", ".env.local\n");
+    for member in ["m1", "m2"] {
+        workspace.write(
+            &format!("{member}/Pipeline.toml"),
+            "[project]\ntemplate = \"t\"\n",
+        );
+    }
+    workspace.write("m1/setup.cfg", "");
+    let ran = workspace.forge(&["check"]);
+    let ran = ran
+        .code(0)
+        .says("`requirments.txt` isn't there")
+        .says("did you mean `requirements.txt`?")
+        .says("`gone/x` isn't there");
+    assert_eq!(ran.stderr.matches('⚠').count(), 2, "{}", ran.stderr);
+}
+
+/// Words that nothing gets would leave a run green that didn't do what was asked.
+#[test]
+fn words_that_no_command_gets_are_refused() {
+    let workspace = Workspace::new(
+        "[pipeline]\ndefault = [\"unit\"]\n[target.all]\nneeds = [\"unit\"]\n[target.unit]\ninputs = []\nrun = \"echo\"\n",
+    );
+    workspace
+        .forge(&["all", "--", "-k", "slow"])
+        .code(2)
+        .says("(-k slow): `all` runs no command itself; name one of `unit`");
+    workspace
+        .forge(&["--", "-k"])
+        .code(2)
+        .says("(-k): name the target that it is for");
+    workspace.forge(&["all", "unit", "--", "-k"]).code(0);
+}
+
+#[test]
+fn what_chooses_among_targets_is_refused_where_none_are_chosen() {
+    let workspace = Workspace::new("[target.a]\ninputs = []\nrun = \"true\"\n");
+    for command in ["check", "doctor", "history", "cache"] {
+        let line: &[&str] = match command {
+            "cache" => &["cache", "clear", "--affected"],
+            command => &[command, "--since", "HEAD"],
+        };
+        workspace.forge(line).code(2).says("choose among targets");
+    }
+}
+
+#[test]
+fn help_is_a_command() {
+    let workspace = Workspace::new("");
+    workspace.forge(&["help"]).code(0).says("forge init");
+    workspace.forge(&["help", "rollback"]).code(0).says("ENV");
+}
+
+#[test]
+fn what_other_tools_would_take_is_answered() {
+    let workspace = Workspace::new(
+        "[workspace]\nmembers = [\"m\"]\n[target.deploy]\ninputs = []\nrun = \"true\"\n",
+    );
+    workspace.write(
+        "m/Pipeline.toml",
+        "[project]\nname = \"billing\"\n[target.test]\ninputs = []\nrun = \"true\"\n",
+    );
+    workspace
+        .forge(&["billing"])
+        .code(2)
+        .says("`billing` is a project: name a target of it, like `billing:test`");
+    workspace
+        .forge(&["deploy", "ENV=staging"])
+        .code(2)
+        .says("`--var ENV=staging` sets ${var.ENV}");
+}
+
 #[test]
 fn a_bad_option_is_a_usage_error() {
     let workspace = Workspace::new("");

@@ -17,7 +17,6 @@ use crate::report::{ColorChoice, Output};
     disable_version_flag = true,
     override_usage = "forge [OPTIONS] [TARGET]... [-- ARGS...]\n       forge [OPTIONS] COMMAND",
     allow_external_subcommands = true,
-    disable_help_subcommand = true,
     subcommand_help_heading = "Commands (`forge run NAME` for a target with such a name)",
     after_help = "`forge list` shows the targets of this workspace, `forge init` writes a first Pipeline.toml."
 )]
@@ -30,7 +29,7 @@ pub struct Cli {
 
 /// Options that every command takes.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Options")]
+#[command(next_help_heading = "General options")]
 pub struct Options {
     /// Work in this directory
     #[arg(short = 'C', value_name = "DIR", global = true)]
@@ -166,6 +165,17 @@ pub enum Command {
     Targets(Vec<OsString>),
 }
 
+impl Command {
+    /// Whether it is about a selection of targets.
+    pub fn selects(&self) -> bool {
+        use Command::{Audit, Clean, Graph, List, Retry, Run, Watch, Why};
+        matches!(
+            self,
+            Run(_) | List(_) | Why(_) | Audit(_) | Graph(_) | Watch(_) | Retry | Clean(_)
+        )
+    }
+}
+
 /// Targets, and words for them.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Words {
@@ -214,7 +224,13 @@ pub struct Cancel {
 
 #[derive(Args, Clone, Debug)]
 pub struct CacheArgs {
-    #[arg(value_enum, value_name = "ACTION")]
+    /// Say how much is in it, remove the least recently used until it is within `max-size`, read everything and remove what
+    /// is damaged, or remove everything
+    #[arg(
+        value_enum,
+        value_name = "stats|prune|verify|clear",
+        hide_possible_values = true
+    )]
     pub action: CacheAction,
 }
 
@@ -233,7 +249,7 @@ pub enum CacheAction {
 
 #[derive(Args, Clone, Debug)]
 pub struct Completions {
-    #[arg(value_enum)]
+    #[arg(value_enum, value_name = "bash|zsh|fish", hide_possible_values = true)]
     pub shell: Shell,
 }
 
@@ -271,7 +287,11 @@ pub fn parse(line: Vec<OsString>) -> Result<Cli, clap::Error> {
     match cli.command {
         Some(Command::Targets(words)) => {
             // The words are the end of the line: `forge -k lint -j2` is `forge -k run lint -j2`.
-            let at = line.len() - words.len();
+            let mut at = line.len() - words.len();
+            // Words for the defaults.
+            if line[at - 1] == "--" {
+                at -= 1;
+            }
             let mut line = line;
             line.insert(at, "run".into());
             read(&mut command, &line)

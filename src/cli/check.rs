@@ -1,6 +1,6 @@
 //! `forge check`: every error of every file at once, advice on Dockerfiles, and nothing else.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io::{self, Write};
 use std::ops::Range;
@@ -18,6 +18,7 @@ use crate::pipeline::model::{
     FileId, InputPattern, Kind, SourceFile, Span, Target, TargetId, Workspace,
 };
 use crate::pipeline::problem::Sources;
+use crate::pipeline::suggest;
 use crate::report::style::count;
 
 use super::context::{Context, Ended};
@@ -27,7 +28,7 @@ const DOCKERFILE: &str = "forge::dockerfile";
 
 /// A target without anything to do.
 const IDLE: &str = "forge::idle-target";
-/// A glob of `inputs` that matches nothing.
+/// An input that is nothing.
 const NO_INPUT: &str = "forge::no-input";
 
 /// Reads everything; says what is wrong, or that nothing is.
@@ -46,6 +47,9 @@ pub fn run(context: &Context, out: &mut dyn Write) -> Result<u8, Ended> {
     context.show(&place.warnings);
     let sources = Arc::new(Sources::new(ws.files.clone()));
     let mut unmatched = unmatched(&session);
+    for (id, problem) in absent(&session) {
+        unmatched.entry(id).or_default().push(problem);
+    }
     let advice: Vec<_> = ws
         .targets
         .iter()
@@ -111,6 +115,46 @@ fn unmatched(session: &Session) -> HashMap<TargetId, Vec<Problem>> {
         Some((target.id, problems.collect()))
     };
     asked.into_iter().filter_map(problems).collect()
+}
+
+/// Inputs that name no file, no target makes, and git doesn't ignore: what only some have is ignored. What a template says holds
+/// for several targets, and is right if it is for one of them.
+fn absent(session: &Session) -> Vec<(TargetId, Problem)> {
+    let ws = &session.ws;
+    let made = Made::of(ws);
+    let is_known = |path: &str| {
+        fs::symlink_metadata(ws.root.join(path)).is_ok()
+            || made.is_near(path)
+            || session.walker.is_ignored(path)
+    };
+    let mut there = HashSet::new();
+    let mut missing: Vec<(TargetId, &InputPattern)> = Vec::new();
+    for target in &ws.targets {
+        let inputs = target.inputs.iter().flatten();
+        for input in inputs.filter(|input| input.literal && !input.exclude) {
+            let place = (input.span.file, input.span.range.start);
+            match is_known(&input.pattern) {
+                true => drop(there.insert(place)),
+                false => missing.push((target.id, input)),
+            }
+        }
+    }
+    // Each once.
+    missing.retain(|(_, input)| there.insert((input.span.file, input.span.range.start)));
+    let problem = |(id, input): (TargetId, &InputPattern)| {
+        let path = &input.pattern;
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let beside = names_in(&ws.root.join(directory));
+        let help = match suggest::nearest(name, beside.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "correct it, or take it out; it counts as absent until it is there".into(),
+        };
+        let problem = Problem::warning(NO_INPUT, format!("`{path}` isn't there"))
+            .label(&input.span, "this input")
+            .help(help);
+        (id, problem)
+    };
+    missing.into_iter().map(problem).collect()
 }
 
 /// Those of a target's globs that only files in the workspace can match.

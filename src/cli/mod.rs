@@ -54,6 +54,12 @@ fn command(cli: Cli) -> Result<u8, Ended> {
     let Some(command) = cli.command else {
         return Ok(0);
     };
+    let chooses = cli.options.affected || cli.options.since.is_some();
+    if chooses && !command.selects() {
+        return Err(say(
+            "`--since` and `--affected` choose among targets, and this command takes none",
+        ));
+    }
     let context = Context::new(cli.options)?;
     let json = context.options.json;
     let mut out = io::stdout().lock();
@@ -96,7 +102,8 @@ fn command(cli: Cli) -> Result<u8, Ended> {
         }
         Command::Why(selection) => {
             let place = context.load()?;
-            let chosen = context.select(&place, &selection.targets)?;
+            let mut chosen = context.select(&place, &selection.targets)?;
+            since::narrow(&context, &place, &mut chosen)?;
             why::run(
                 &context.reading(&place),
                 &chosen,
@@ -213,12 +220,14 @@ fn everything_or(
     place: &Place,
     words: &[String],
 ) -> Result<Vec<TargetId>, Ended> {
-    if !words.is_empty() {
-        return context.select(place, words);
-    }
     let targets = place.workspace.targets.iter();
     let here = targets.filter(|target| place.member.is_none_or(|member| target.project == member));
-    Ok(here.map(|target| target.id).collect())
+    let mut chosen = match words {
+        [] => here.map(|target| target.id).collect(),
+        words => context.select(place, words)?,
+    };
+    since::narrow(context, place, &mut chosen)?;
+    Ok(chosen)
 }
 
 fn doctor(context: &Context, args: &doctor::Args, out: &mut dyn Write) -> Result<u8, Ended> {

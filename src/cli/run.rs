@@ -11,7 +11,8 @@ use crate::engine::run::{dry_run, run as run_plan};
 use crate::engine::session::{self, Session};
 use crate::history::{self, Recorder};
 use crate::parallel;
-use crate::pipeline::model::TargetId;
+use crate::pipeline::model::{Kind, TargetId};
+use crate::pipeline::suggest;
 use crate::report::{Chain, reporter};
 
 use super::args::Words;
@@ -119,10 +120,35 @@ fn prepare(
     let Some(chosen) = choose(context, place, words)? else {
         return Ok(None);
     };
+    heard(place, words, &chosen)?;
     let options = options(context, words, &chosen);
     let session = session(context, place, options);
     let plan = plan(context, &session, &chosen)?;
     Ok(Some((session, plan)))
+}
+
+/// Words after `--` that no command gets would change nothing, and nobody would see that.
+fn heard(place: &Place, words: &Words, chosen: &Chosen) -> Result<(), Ended> {
+    let target = |id: &TargetId| place.workspace.target(*id);
+    let mut named = chosen.named.iter().map(target);
+    if words.args.is_empty() || named.any(|target| matches!(target.kind, Kind::Command { .. })) {
+        return Ok(());
+    }
+    let needs = chosen.named.iter().flat_map(|id| &target(id).needs);
+    let needs: Vec<&str> = needs.map(|need| &*target(&need.target).address).collect();
+    let why = match (chosen.named.first().map(target), needs.as_slice()) {
+        (None, _) => "name the target that it is for".to_owned(),
+        (Some(one), []) => format!("`{}` runs no command itself", one.address),
+        (Some(one), needs) => format!(
+            "`{}` runs no command itself; name one of {}",
+            one.address,
+            suggest::list(needs)
+        ),
+    };
+    let said = words.args.join(" ");
+    Err(say(&format!(
+        "nothing gets what stands after `--` ({said}): {why}"
+    )))
 }
 
 /// The targets of a run, without those that they need.
@@ -148,11 +174,10 @@ impl Chosen {
 /// As [`run`].
 pub fn choose(context: &Context, place: &Place, words: &Words) -> Result<Option<Chosen>, Ended> {
     let mut selected = context.select(place, &words.targets)?;
-    if let Some(affected) = since::affected(context, place)? {
-        selected.retain(|id| affected.contains(&place.workspace.target(*id).project));
-        if selected.is_empty() {
-            return Ok(None);
-        }
+    let asked = !selected.is_empty();
+    since::narrow(context, place, &mut selected)?;
+    if asked && selected.is_empty() {
+        return Ok(None);
     }
     let named = if words.targets.is_empty() {
         Vec::new()

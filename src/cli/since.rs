@@ -5,15 +5,24 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::graph;
-use crate::pipeline::model::ProjectId;
+use crate::pipeline::model::{ProjectId, TargetId};
 
 use super::context::{Context, Ended, Place, say};
 
-/// The projects with changes, and those that depend on them; none where everything is asked for.
+/// Leaves of a selection what is in projects with changes, and in those that depend on them; everything where that isn't
+/// asked for.
 ///
 /// # Errors
 /// There is no git, or the revision isn't there: never an empty selection for that (moon#2374).
-pub fn affected(context: &Context, place: &Place) -> Result<Option<BTreeSet<ProjectId>>, Ended> {
+pub fn narrow(context: &Context, place: &Place, selected: &mut Vec<TargetId>) -> Result<(), Ended> {
+    if let Some(affected) = affected(context, place)? {
+        selected.retain(|id| affected.contains(&place.workspace.target(*id).project));
+    }
+    Ok(())
+}
+
+/// None where everything is asked for.
+fn affected(context: &Context, place: &Place) -> Result<Option<BTreeSet<ProjectId>>, Ended> {
     let options = &context.options;
     let root = &place.workspace.root;
     let base = match &options.since {

@@ -205,16 +205,19 @@ fn unknown(ws: &Workspace, word: &str, from: Option<ProjectId>) -> Problem {
             "targets",
             ws.targets.iter().map(|target| &*target.address),
         ),
-        None => elsewhere(ws, word).or_else(|| {
-            let names: Vec<&str> = in_sight(ws, from);
-            let bare = ws.targets.iter().map(|target| target.name.as_str());
-            match suggest::nearest(word, bare.filter(|_| from.is_none())) {
-                Some(near) => Some(format!("did you mean `{near}`?")),
-                None => command(word)
-                    .or_else(|| suggest::help(word, "targets", names))
-                    .or_else(|| Some(NO_TARGETS.into())),
-            }
-        }),
+        None => elsewhere(ws, word)
+            .or_else(|| project(ws, word))
+            .or_else(|| variable(word))
+            .or_else(|| {
+                let names: Vec<&str> = in_sight(ws, from);
+                let bare = ws.targets.iter().map(|target| target.name.as_str());
+                match suggest::nearest(word, bare.filter(|_| from.is_none())) {
+                    Some(near) => Some(format!("did you mean `{near}`?")),
+                    None => command(word)
+                        .or_else(|| suggest::help(word, "targets", names))
+                        .or_else(|| Some(NO_TARGETS.into())),
+                }
+            }),
     };
     let place = from.map_or_else(String::new, |from| {
         format!(" in project `{}`", ws.project(from).name)
@@ -230,6 +233,30 @@ fn unknown(ws: &Workspace, word: &str, from: Option<ProjectId>) -> Problem {
 fn command(word: &str) -> Option<String> {
     let near = suggest::nearest(word, COMMANDS.iter().copied())?;
     Some(format!("did you mean the command `forge {near}`?"))
+}
+
+/// A project, where one of its targets was meant.
+fn project(ws: &Workspace, word: &str) -> Option<String> {
+    let project = ws.projects.iter().find(|project| project.name == word)?;
+    let first = ws
+        .targets
+        .iter()
+        .find(|target| target.project == project.id)?;
+    let one = match project.id.0 {
+        0 => format!(":{}", first.name),
+        _ => first.address.to_string(),
+    };
+    Some(format!(
+        "`{word}` is a project: name a target of it, like `{one}`, or all of them, `'{word}:*'`"
+    ))
+}
+
+/// `NAME=VALUE`, as make takes it.
+fn variable(word: &str) -> Option<String> {
+    let (name, _) = word.split_once('=')?;
+    Some(format!(
+        "`--var {word}` sets ${{var.{name}}}; a variable of the environment stands before forge: {word} forge …"
+    ))
 }
 
 impl Matcher {

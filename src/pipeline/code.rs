@@ -57,6 +57,8 @@ catalogue! {
     SERVICE_NOT_LISTED = "forge::service-not-listed";
     /// `${image.T.ref}` in a target that doesn't need T.
     IMAGE_NOT_NEEDED = "forge::image-not-needed";
+    /// A deploy target without the one image that it deploys.
+    NO_IMAGE = "forge::no-image";
     /// `${env.X}` of a secret, which would reach the key.
     SECRET_IN_KEY = "forge::secret-in-key";
     /// A name in `secret-env` that is in `env` or `inherit-env` too.

@@ -66,10 +66,19 @@ fn syntax(span: &Span, message: &str, found: &str) -> Problem {
             .help("close it with the quote it begins with; a string over several lines begins and ends with `\"\"\"`");
     }
     let problem = problem.label(span, message.to_owned());
-    match message.contains("expected `=`") {
-        true => problem.help("a line is `key = value`; a target begins with [target.NAME]"),
-        false => problem,
-    }
+    let help = match message {
+        _ if message.contains("expected `=`") => {
+            Some("a line is `key = value`; a target begins with [target.NAME]")
+        }
+        _ if message.starts_with("missing escaped value") => {
+            Some("between \"…\" a backslash begins an escape; between '…' it is one")
+        }
+        _ if message.starts_with("unexpected key or value") => {
+            Some("one `key = value` a line; a text with \" in it stands between '…'")
+        }
+        _ => None,
+    };
+    problem.maybe_help(help.map(str::to_owned))
 }
 
 /// Where the same key stands before: a header that reads the same, or a line of the same table.

@@ -1,7 +1,8 @@
-//! What only shows when the whole workspace is known: circles, who makes which file, and what is worth
+//! What only shows when the whole workspace is known: circles, who makes which file, what is deployed, and what is worth
 //! a warning.
 
 mod cycles;
+mod deploys;
 mod outputs;
 mod warnings;
 
@@ -14,5 +15,6 @@ use super::problem::Problem;
 pub fn errors(ws: &Workspace) -> Vec<Problem> {
     let mut problems = cycles::check(ws);
     problems.extend(outputs::check(ws));
+    problems.extend(deploys::check(ws));
     problems
 }

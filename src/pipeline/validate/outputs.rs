@@ -133,20 +133,22 @@ impl<'w> Claims<'w> {
             .copied()
     }
 
-    /// Literal inputs that another target makes, which isn't needed.
+    /// Inputs that another target makes, which isn't needed: literal ones, and globs that begin in what it makes.
     fn unneeded_inputs(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut matchers: HashMap<&str, Lazy<'_>> = HashMap::new();
         for target in &self.ws.targets {
             let mut needs: Option<HashSet<TargetId>> = None;
             let inputs = target.inputs.as_deref().unwrap_or_default();
-            for input in inputs
-                .iter()
-                .filter(|input| input.literal && !input.exclude)
-            {
-                let maker = self.made_at(&input.pattern, target.id);
-                let maker =
-                    maker.or_else(|| self.made_by_glob(&input.pattern, target.id, &mut matchers));
+            for input in inputs.iter().filter(|input| !input.exclude) {
+                let maker = match input.literal {
+                    true => self
+                        .made_at(&input.pattern, target.id)
+                        .or_else(|| self.made_by_glob(&input.pattern, target.id, &mut matchers)),
+                    false => self
+                        .made_at(literal_prefix(&input.pattern), target.id)
+                        .or_else(|| self.same_glob(&input.pattern, target.id)),
+                };
                 let Some(maker) = maker else {
                     continue;
                 };
@@ -163,6 +165,13 @@ impl<'w> Claims<'w> {
             }
         }
         problems
+    }
+
+    /// Another target's output that is the same glob.
+    fn same_glob(&self, glob: &str, except: TargetId) -> Option<Claim<'w>> {
+        let claims = self.by_prefix.get(literal_prefix(glob)).into_iter();
+        let mut others = claims.flatten().filter(|claim| claim.path() == glob);
+        others.find(|claim| claim.target.id != except).copied()
     }
 
     fn made_by_glob(
