@@ -38,7 +38,9 @@ pub struct Place<'a> {
 pub enum RestoreError {
     /// A blob is missing or damaged.
     Lost(String),
-    /// Something is in the way, or the entry names a path that it must not write.
+    /// Somebody's file is where an output belongs.
+    InTheWay(String),
+    /// An entry names a path that it must not write.
     Refused(String),
     Io(io::Error),
 }
@@ -47,7 +49,7 @@ impl std::fmt::Display for RestoreError {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         match self {
             RestoreError::Lost(path) => write!(f, "the cache has lost the content of {path}"),
-            RestoreError::Refused(why) => f.write_str(why),
+            RestoreError::InTheWay(why) | RestoreError::Refused(why) => f.write_str(why),
             RestoreError::Io(error) => error.fmt(f),
         }
     }
@@ -321,7 +323,7 @@ impl Place<'_> {
                     made.new.insert(path.clone(), 0o755);
                 }
                 Ok(_) => {
-                    return Err(RestoreError::Refused(format!(
+                    return Err(RestoreError::InTheWay(format!(
                         "{path} is in the way: it is no directory, and nothing is written through a link"
                     )));
                 }
@@ -356,7 +358,7 @@ impl Place<'_> {
         let to = self.root.join(&entry.path);
         if fs::symlink_metadata(&to).is_ok_and(|found| found.is_dir()) {
             fs::remove_dir(&to).map_err(|_| {
-                RestoreError::Refused(format!(
+                RestoreError::InTheWay(format!(
                     "{} is a directory that holds other files; remove it",
                     entry.path
                 ))

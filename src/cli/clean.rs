@@ -6,13 +6,11 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::cache::manifest::{Entry, Manifest, Node};
+use crate::cache::manifest::{Manifest, Node};
 use crate::cache::store::{self, Batch};
 use crate::engine::active;
 use crate::engine::session::{self, Session};
-use crate::pipeline::glob::Glob;
 use crate::pipeline::model::{Target, TargetId};
-use crate::pipeline::paths::is_within;
 use crate::report::style::{count, printable};
 
 use super::context::{Context, Place};
@@ -157,34 +155,10 @@ fn clean(session: &Session, target: &Target, removed: &mut Removed) -> Result<()
     Ok(())
 }
 
-/// What the record says that the target made. What isn't declared any more counts only as long as nobody has
-/// changed it: it may have become a source.
+/// What the record says that the target made, as far as it is still its own.
 fn outputs(session: &Session, target: &Target, state: Option<store::State>) -> Option<Manifest> {
     let manifest = session.manifest(&state?.manifest)?;
-    let globs: Vec<Glob> = target
-        .outputs
-        .iter()
-        .filter(|output| !output.literal)
-        .map(|output| Glob::new(&output.pattern))
-        .collect();
-    let is_declared = |path: &str| {
-        let literal = target
-            .outputs
-            .iter()
-            .any(|output| output.literal && is_within(path, &output.pattern));
-        let ancestors = path.match_indices('/').map(|(at, _)| &path[..at]);
-        literal
-            || ancestors
-                .chain([path])
-                .any(|path| globs.iter().any(|glob| glob.matches(path)))
-    };
-    let is_unchanged = |entry: &Entry| {
-        let alone = Manifest::new(vec![entry.clone()]);
-        session.place().is_intact(&alone).unwrap_or(false)
-    };
-    let entries = manifest.entries.iter();
-    let ours = entries.filter(|entry| is_declared(&entry.path) || is_unchanged(entry));
-    Some(Manifest::new(ours.cloned().collect()))
+    Some(session.removable(target, &manifest).into_owned())
 }
 
 /// Adds what is there of a manifest.

@@ -13,6 +13,7 @@ use crossbeam_channel::Sender;
 
 use crate::cache::digest::Digest;
 use crate::cache::remote::Remote;
+use crate::cache::restore::RestoreError;
 use crate::cache::store::{self, Batch, Record, State};
 use crate::exec::process::Handle;
 use crate::exec::service::{Endpoint, ServiceError, Services};
@@ -65,6 +66,8 @@ pub struct Job<'a> {
     cleans_up: bool,
     /// The right to work on the target. None where no lock can be had: then nothing can be kept either.
     pub(super) turn: Mutex<Option<File>>,
+    /// Somebody's file keeps an earlier result from being put back: what it makes instead isn't what its key stands for.
+    pub(super) in_the_way: AtomicBool,
     pub(super) words: Wording<'a>,
 }
 
@@ -77,6 +80,7 @@ impl<'a> Job<'a> {
             target,
             cleans_up,
             turn: Mutex::default(),
+            in_the_way: AtomicBool::default(),
             words: Wording::new(session, target),
         }
     }
@@ -101,9 +105,6 @@ impl<'a> Job<'a> {
         if let Some(state) = &look.fresh {
             return Ok(self.words.fresh(state, &look));
         }
-        if !self.session.may_keep(self.target.id) {
-            return self.execute(look);
-        }
         let has_waited = self.take_turn();
         fault::point("turn taken");
         if self.is_cancelled() {
@@ -117,7 +118,7 @@ impl<'a> Job<'a> {
                 return Ok(self.words.fresh(state, &look));
             }
         }
-        if !self.session.options.force && self.target.cache {
+        if !self.session.options.force && self.session.uses_cache(self.target.id) {
             if let Some(hit) = self.hit(&look) {
                 return Ok(hit);
             }
@@ -205,6 +206,8 @@ impl<'a> Job<'a> {
         let touched = match restored {
             Ok(touched) => touched,
             Err(error) => {
+                let in_the_way = matches!(error, RestoreError::InTheWay(_));
+                self.in_the_way.store(in_the_way, Ordering::Relaxed);
                 self.warn(
                     format!("it can't be restored: {error}"),
                     Some("it runs instead".into()),
@@ -324,6 +327,7 @@ impl<'a> Job<'a> {
                 finished
             }
         };
+        self.mark_end();
         if finished.outcome == Outcome::Failed {
             finished.service_logs = self.service_logs();
             self.remember_failure(&look.key);

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::cache::capture::{self, CaptureError, Found};
@@ -34,14 +35,18 @@ impl Job<'_> {
         let unfinished = self.unfinished().unwrap_or_default();
         if self.target.incremental {
             // All of it stays and will be its own, unless this run fails and an earlier result is put back.
-            if unfinished.before.is_none() {
-                let strays = Strays {
-                    found: self.strays()?,
-                    foreign: false,
+            if unfinished.before.is_none() || unfinished.after.is_some() {
+                let before = match unfinished.before {
+                    Some(before) => before,
+                    None => Strays {
+                        found: self.strays()?,
+                        ..Strays::default()
+                    },
                 };
                 self.mark(&Unfinished {
-                    before: Some(strays),
-                    ..unfinished
+                    before: Some(before),
+                    after: None,
+                    placing: unfinished.placing,
                 });
             }
             return Ok(Strays::default());
@@ -49,7 +54,8 @@ impl Job<'_> {
         let mut made = self.placed(&unfinished);
         made.extend(previous.map(|state| self.session.manifest(&state.manifest)));
         for manifest in made.iter().flatten() {
-            let removed = self.session.place().remove(manifest);
+            let ours = self.session.removable(self.target, manifest);
+            let removed = self.session.place().remove(&ours);
             removed.map_err(|error| {
                 Fault::failed(format!("its old outputs can't be removed: {error}"))
             })?;
@@ -62,7 +68,7 @@ impl Job<'_> {
         fault::point("outputs cleared");
         let mut found = self.strays()?;
         if let Some(known) = &before {
-            self.remove_unknown(&found, known, None);
+            self.remove_unknown(&found, known, unfinished.after.as_ref(), None);
             found = self.strays()?;
         }
         // Where it ran before, what lies there now came after; unless there were others' files from the beginning.
@@ -71,15 +77,20 @@ impl Job<'_> {
             (None, Some(known)) => known.foreign,
             (None, None) => true,
         };
-        let foreign = may_be && self.lies_in_directories(&found);
-        self.mark(&Unfinished {
-            before: Some(Strays {
-                found: found.clone(),
-                foreign,
-            }),
-            placing: Vec::new(),
-        });
-        Ok(Strays { found, foreign })
+        let foreign =
+            may_be && self.lies_in_directories(&found) || self.in_the_way.load(Ordering::Relaxed);
+        let first = previous.is_none() && before.is_none_or(|known| known.first);
+        let strays = Strays {
+            found,
+            foreign,
+            first,
+        };
+        let unfinished = Unfinished {
+            before: Some(strays),
+            ..Unfinished::default()
+        };
+        self.mark(&unfinished);
+        Ok(unfinished.before.unwrap_or_default())
     }
 
     /// Whether files lie in output directories, where forge never ran the target: a result may then be made of them,
@@ -93,6 +104,17 @@ impl Job<'_> {
         files.any(|(path, _)| !named(path))
     }
 
+    /// Whether an output that is named was there before the target first ran, and it left it as it was: a tool that found
+    /// it newer than what it is made of has made nothing.
+    fn found_it_made(&self, found: &Found, strays: &Strays) -> bool {
+        let outputs = self.target.outputs.iter().filter(|output| output.literal);
+        let mut named = outputs.map(|output| &output.pattern);
+        named.any(|path| match (strays.found.get(path), found.get(path)) {
+            (Some(before), Some(after)) => before.kind() != FileKind::Directory && before == after,
+            _ => false,
+        })
+    }
+
     fn outputs_named(&self) -> String {
         let outputs = self.target.outputs.iter();
         let patterns: Vec<&str> = outputs.map(|output| output.pattern.as_str()).collect();
@@ -100,7 +122,7 @@ impl Job<'_> {
     }
 
     /// What lies in the outputs.
-    fn strays(&self) -> Result<Found, Fault> {
+    pub(super) fn strays(&self) -> Result<Found, Fault> {
         capture::scan(&self.session.ws.root, &self.target.outputs, false)
             .map_err(|error| Fault::failed(error.to_string()))
     }
@@ -122,11 +144,16 @@ impl Job<'_> {
         if unfinished.before.is_none() && previous.iter().any(Option::is_none) {
             self.remove_unlisted(Some(manifest));
         }
-        let previous: Vec<&Manifest> = previous.iter().flatten().map(|known| &**known).collect();
+        let previous = previous.iter().flatten();
+        let previous: Vec<_> = previous
+            .map(|known| self.session.removable(self.target, known))
+            .collect();
+        let previous: Vec<&Manifest> = previous.iter().map(|ours| &**ours).collect();
         let mut touched = self.session.place().restore(manifest, &previous)?;
         // What commands that were ended left beside what belongs there.
         if let (Some(known), Ok(found)) = (&unfinished.before, self.strays()) {
-            touched += self.remove_unknown(&found, known, Some(manifest));
+            touched +=
+                self.remove_unknown(&found, known, unfinished.after.as_ref(), Some(manifest));
         }
         Ok(touched)
     }
@@ -159,15 +186,30 @@ impl Job<'_> {
         }
     }
 
-    /// Removes what neither lay there before nor belongs there; never through a link.
-    fn remove_unknown(&self, found: &Found, known: &Strays, keep: Option<&Manifest>) -> usize {
+    /// Removes what neither lay there before nor belongs there; never through a link. Of commands that ended by themselves, what
+    /// came `after` them stays.
+    fn remove_unknown(
+        &self,
+        found: &Found,
+        known: &Strays,
+        after: Option<&Found>,
+        keep: Option<&Manifest>,
+    ) -> usize {
         let place = self.session.place();
         let belongs = |path: &str| {
             known.found.contains_key(path) || keep.is_some_and(|keep| keep.get(path).is_some())
         };
+        let is_theirs = |path: &str, stat: &Stat| match after.map(|after| after.get(path)) {
+            None => true,
+            Some(None) => false,
+            // Times of directories change with what comes later.
+            Some(Some(left)) => stat.kind() == FileKind::Directory || left == stat,
+        };
         // Backwards: what is in a directory before the directory, which goes only when it is empty.
         let left = found.iter().rev();
-        let left = left.filter(|(path, _)| !belongs(path) && !place.leads_out(path));
+        let left = left.filter(|(path, stat)| {
+            !belongs(path) && is_theirs(path, stat) && !place.leads_out(path)
+        });
         let remove = |(path, stat): &(&String, &Stat)| {
             let path = self.session.ws.root.join(path);
             let removed = match stat.kind() {
@@ -193,7 +235,7 @@ impl Job<'_> {
             Ok(found) => capture::own(found, &strays.found, &self.target.outputs),
             Err(error) => return Ok(self.words.finished(Outcome::Failed, error.to_string())),
         };
-        let foreign = strays.foreign;
+        let foreign = strays.foreign || strays.first && self.found_it_made(&found, strays);
         let store_it = session.uses_cache(self.target.id) && !foreign;
         let kept = capture::capture(
             &session.ws.root,
@@ -217,7 +259,11 @@ impl Job<'_> {
         };
         fault::point("outputs captured");
         let manifest = Arc::new(manifest);
-        let outputs = manifest.digest();
+        // What needs this sees what was there too: its result is one of both.
+        let outputs = match foreign {
+            true => strays.with(&manifest.digest()),
+            false => manifest.digest(),
+        };
         session.set_done(
             self.target.id,
             Done {
@@ -279,7 +325,7 @@ impl Job<'_> {
         let inputs = session.inputs(self.target, None)?;
         if let Some(path) = first_difference(&look.inputs, &inputs) {
             let help = format!(
-                "if {} itself writes it, name it in outputs or exclude it from inputs",
+                "if {} itself writes it, exclude it from inputs, or say `cache = false`",
                 self.target.address
             );
             return Ok(Some((

@@ -26,6 +26,8 @@ pub(super) struct Unfinished {
     pub before: Option<Strays>,
     /// Manifests that were being put in place.
     pub placing: Vec<Digest>,
+    /// What lay there when the commands had ended, and there was nothing to record; none when they were ended, or still run.
+    pub after: Option<Found>,
 }
 
 /// What lay in a target's outputs before it ran.
@@ -34,9 +36,24 @@ pub(super) struct Strays {
     pub found: Found,
     /// See [`crate::cache::store::State::foreign`].
     pub foreign: bool,
+    /// Nothing is known of an earlier run: any of it may be what the target will be said to have made.
+    pub first: bool,
 }
 
 impl Strays {
+    /// A digest of outputs and of this: of no outputs alone.
+    pub fn with(&self, outputs: &Digest) -> Digest {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"beside others' files").update(&outputs.0);
+        for (path, stat) in &self.found {
+            hasher.update(path.as_bytes()).update(&[0]);
+            if stat.kind() != FileKind::Directory {
+                hasher.update(&stat.packed());
+            }
+        }
+        hasher.finalize().into()
+    }
+
     pub fn first_file(&self) -> &str {
         let mut found = self.found.iter();
         let file = found.find(|(_, stat)| stat.kind() != FileKind::Directory);
@@ -49,6 +66,18 @@ impl Job<'_> {
     pub(super) fn unfinished(&self) -> Option<Unfinished> {
         let bytes = fs::read(self.session.marker(&self.target.address)).ok()?;
         postcard::from_bytes(&bytes).ok()
+    }
+
+    /// Commands have ended, and left what nobody will record. What comes later isn't theirs.
+    pub(super) fn mark_end(&self) {
+        // Whoever got its result to the records has given away the turn.
+        let is_ours = lock(&self.turn).is_some();
+        if let (true, Some(unfinished), Ok(found)) = (is_ours, self.unfinished(), self.strays()) {
+            self.mark(&Unfinished {
+                after: Some(found),
+                ..unfinished
+            });
+        }
     }
 
     /// Says so, whole or not at all.

@@ -57,6 +57,8 @@ catalogue! {
     SERVICE_NOT_LISTED = "forge::service-not-listed";
     /// `${image.T.ref}` in a target that doesn't need T.
     IMAGE_NOT_NEEDED = "forge::image-not-needed";
+    /// An input that the target itself makes.
+    OWN_INPUT = "forge::own-input";
     /// A deploy target without the one image that it deploys.
     NO_IMAGE = "forge::no-image";
     /// `${env.X}` of a secret, which would reach the key.

@@ -14,6 +14,7 @@ mod links;
 mod modes;
 mod names;
 mod outputs;
+mod owners;
 mod results;
 mod selection;
 mod store;

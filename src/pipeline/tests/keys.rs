@@ -83,7 +83,7 @@ fn kind_of(key: &Key) -> &'static str {
 fn target_rest(key: &Key) -> &'static str {
     match kind_of(key) {
         "image" => "kind = \"image\"\nrepository = \"r\"",
-        "deploy" => "kind = \"deploy\"\nenvironment = \"other\"",
+        "deploy" => "kind = \"deploy\"\nenvironment = \"other\"\nneeds = [\"img\"]",
         _ => "run = \"true\"\nneeds = [\"venv\"]",
     }
 }
@@ -91,7 +91,7 @@ fn target_rest(key: &Key) -> &'static str {
 /// In a member that has everything around it that the examples name.
 fn in_member(head: &str, rest: &str, key: &Key) {
     let (with, without) = pair(head, rest, key);
-    let around = "\n[target.venv]\nrun = \"true\"\n[target.lint]\nrun = \"true\"\n[target.test]\nrun = \"true\"\n[target.'cleanup']\nrun = \"true\"\n[environment.dev]\nprovider = \"docker\"\n";
+    let around = "\n[target.img]\nkind = \"image\"\nrepository = \"r\"\n[target.venv]\nrun = \"true\"\n[target.lint]\nrun = \"true\"\n[target.test]\nrun = \"true\"\n[target.'cleanup']\nrun = \"true\"\n[environment.dev]\nprovider = \"docker\"\n";
     let project = "[project]\nname = \"one\"\ndepends = [\"common\"]\nvars = { here = \"1\" }\n";
     let file = |section: &str| match head {
         "[project]" => format!("{section}{around}"),
@@ -127,7 +127,8 @@ fn every_key_of_a_target_is_read() {
                 let changed = target_rest(key)
                     .replace("\"r\"", "\"other\"")
                     .replace("\"other\"", "\"dev\"");
-                let project = "[project]\nname = \"one\"\n[environment.dev]\nprovider = \"docker\"\n[target.x]\n";
+                let project = "[project]\nname = \"one\"\n[environment.dev]\nprovider = \"docker\"\n\
+                     [target.img]\nkind = \"image\"\nrepository = \"i\"\n[target.x]\n";
                 let (one, two) = (
                     format!("{project}{}", target_rest(key)),
                     format!("{project}{changed}"),

@@ -16,6 +16,7 @@ pub fn check(ws: &Workspace) -> Vec<Problem> {
     let mut problems = claims.literal_overlaps();
     problems.extend(claims.glob_overlaps());
     problems.extend(claims.unneeded_inputs());
+    problems.extend(claims.own_inputs());
     problems.extend(claims.in_the_cache());
     problems
 }
@@ -194,15 +195,41 @@ impl<'w> Claims<'w> {
         None
     }
 
-    /// What lies in the cache's directory may go at any time.
+    /// Inputs that lie wholly in what the same target makes: never read, and removed before it runs.
+    fn own_inputs(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for target in &self.ws.targets {
+            let inputs = target.inputs.iter().flatten();
+            for input in inputs.filter(|input| !input.exclude) {
+                let path = &*input.pattern;
+                let own = |output: &&OutputPattern| match (output.literal, input.literal) {
+                    (true, true) => is_within(path, &output.pattern),
+                    (true, false) => is_within(literal_prefix(path), &output.pattern),
+                    (false, true) => Lazy::new(&output.pattern).is_match(path),
+                    (false, false) => output.pattern == path,
+                };
+                if let Some(output) = target.outputs.iter().find(own) {
+                    problems.push(own_input(target, input, output));
+                }
+            }
+        }
+        problems
+    }
+
+    /// What lies in the cache's directory may go at any time, and what lies around it would hold the cache.
     fn in_the_cache(&self) -> Vec<Problem> {
         let dir = &self.ws.cache.dir;
         let all = self.literals.iter().chain(&self.globs);
-        let inside = all.filter(|claim| is_within(claim.path(), dir));
+        let inside = all.filter(|claim| {
+            is_within(claim.path(), dir) || claim.output.literal && is_within(dir, claim.path())
+        });
         let problem = |claim: &Claim<'_>| {
             Problem::new(
                 code::BAD_PATH,
-                format!("`{}` lies in the cache's directory", claim.path()),
+                match is_within(claim.path(), dir) {
+                    true => format!("`{}` lies in the cache's directory", claim.path()),
+                    false => format!("the cache's directory lies in `{}`", claim.path()),
+                },
             )
             .label(&claim.output.span, "not an output")
             .help(format!(
@@ -267,6 +294,16 @@ impl<'p> Lazy<'p> {
             .as_ref()
             .is_some_and(|matcher| matcher.is_match(path))
     }
+}
+
+fn own_input(target: &Target, input: &InputPattern, output: &OutputPattern) -> Problem {
+    Problem::new(
+        code::OWN_INPUT,
+        format!("`{}` reads what it makes itself", target.address),
+    )
+    .label(&input.span, "all of this")
+    .label(&output.span, "is removed before it runs")
+    .help("name what it only reads in `inputs`; a target that rewrites files has no `outputs`, and `cache = false`")
 }
 
 /// A path and the directories above it, the workspace's root last.
