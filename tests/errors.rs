@@ -236,6 +236,39 @@ fn what_chooses_among_targets_is_refused_where_none_are_chosen() {
     }
 }
 
+/// To roll back what wasn't meant is worse than to ask.
+#[test]
+fn an_environment_that_could_be_one_of_several_is_asked_for() {
+    let workspace = Workspace::new("[workspace]\nmembers = [\"*\"]\n");
+    let member = |name: &str, environments: &str| {
+        workspace.write(
+            &format!("{name}/Pipeline.toml"),
+            &format!("[project]\nname = \"{name}\"\n{environments}"),
+        );
+    };
+    let prod = "[environment.prod]\nregion = \"eu-west-1\"\ncluster = \"${env.CLUSTER}\"\nservice = \"app\"\n";
+    member("billing", prod);
+    member("web", prod);
+    for command in ["rollback", "history", "logs", "cancel", "status"] {
+        workspace
+            .forge(&[command, "prod"])
+            .code(2)
+            .says("2 projects have an environment `prod`")
+            .says("`billing:prod`, `web:prod`");
+    }
+    // These get further.
+    for line in [
+        &["status", "web:prod"][..],
+        &["-C", "web", "status", "prod"][..],
+    ] {
+        workspace.forge(line).says("CLUSTER");
+    }
+    workspace
+        .forge(&["status", "web:prd"])
+        .code(2)
+        .says("did you mean `prod`?");
+}
+
 #[test]
 fn help_is_a_command() {
     let workspace = Workspace::new("");

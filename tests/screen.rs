@@ -83,11 +83,11 @@ fn what_failed_comes_last_and_whole() {
         workspace.forge(&["report", "lint", "-j1", "-k"]).code(1),
         "
 ✓ gen · ran in Ns · never ran here
-✗ test · failed in Ns · exit code 2
+✗ test · failed in Ns · exit code 2 (command 2 of 2)
 – report · skipped · needs test, which failed
 ✓ lint · ran in Ns · never ran here
 
-✗ test failed: exit code 2 · Pipeline.toml:12
+✗ test failed: exit code 2 (command 2 of 2) · Pipeline.toml:12
   $ echo collecting >&2
   $ test ! -e bad || { echo 'assert 1 == 2'; exit 2; }
 collecting
@@ -99,7 +99,7 @@ assert 1 == 2
         workspace.forge(&["report", "-j1", "-q"]).code(1),
         "
 
-✗ test failed: exit code 2 · Pipeline.toml:12
+✗ test failed: exit code 2 (command 2 of 2) · Pipeline.toml:12
   $ echo collecting >&2
   $ test ! -e bad || { echo 'assert 1 == 2'; exit 2; }
 collecting
@@ -252,12 +252,12 @@ fn github_gets_groups_annotations_and_a_summary() {
 generating
 ::resume::
 ::endgroup::
-✗ test · failed in Ns · exit code 2
+✗ test · failed in Ns · exit code 2 (command 2 of 2)
 – report · skipped · needs test, which failed
 
-::error file=Pipeline.toml,line=12,title=forge test::exit code 2
+::error file=Pipeline.toml,line=12,title=forge test::exit code 2 (command 2 of 2)
 ::stop-commands::
-✗ test failed: exit code 2 · Pipeline.toml:12
+✗ test failed: exit code 2 (command 2 of 2) · Pipeline.toml:12
   $ echo collecting >&2
   $ test ! -e bad || { echo 'assert 1 == 2'; exit 2; }
 collecting
@@ -273,10 +273,10 @@ assert 1 == 2
 | --- | --- | --- | ---: | ---: | --- |
 | ✅ | lint | ran | Ns |  | never ran here |
 | ✅ | gen | ran | Ns |  | never ran here |
-| ❌ | test | failed | Ns |  | exit code 2 |
+| ❌ | test | failed | Ns |  | exit code 2 (command 2 of 2) |
 | – | report | skipped |  |  | needs test, which failed |
 
-<details><summary>test: exit code 2</summary>
+<details><summary>test: exit code 2 (command 2 of 2)</summary>
 
 <pre>collecting&#10;assert 1 == 2</pre>
 

@@ -15,7 +15,7 @@ use crate::deploy::spec::Spec;
 use crate::engine::deploy::lent::Lent;
 use crate::engine::look::Fault;
 use crate::engine::session::Session;
-use crate::pipeline::model::{Environment, Kind, Target};
+use crate::pipeline::model::{Environment, Kind, ProjectId, Target};
 use crate::pipeline::suggest;
 
 use super::context::{Context, Ended, Place, say};
@@ -65,20 +65,57 @@ impl<'a> Environments<'a> {
         self.interrupted.load(Ordering::Relaxed)
     }
 
-    /// The number of the environment of that name; a member's own goes before others.
+    /// The number of the environment of that name: that of the project in whose directory the command was given, else the
+    /// only one. `PROJECT:NAME` says which.
     ///
     /// # Errors
-    /// There is none.
+    /// There is none, or it could be several: to act in one that wasn't meant is worse than to ask.
     pub fn find(&self, name: &str) -> Result<usize, Ended> {
-        let all = &self.place.workspace.environments;
-        let named = || (0..all.len()).filter(|number| all[*number].name == name);
-        let own = |number: &usize| Some(all[*number].project) == self.place.member;
-        named().find(own).or_else(|| named().next()).ok_or_else(|| {
-            let names = all.iter().map(|environment| environment.name.as_str());
-            let help = suggest::help(name, "environments", names);
-            let help = help.unwrap_or_else(|| format!("declare it: [environment.{name}]"));
-            say(&format!("there is no environment `{name}`\n  help: {help}"))
-        })
+        let ws = &self.place.workspace;
+        let all = &ws.environments;
+        let (project, bare) = name.split_once(':').unwrap_or(("", name));
+        let is_named = |number: &usize| {
+            let owner = &ws.project(all[*number].project).name;
+            all[*number].name == bare && (project.is_empty() || owner == project)
+        };
+        let named: Vec<usize> = (0..all.len()).filter(is_named).collect();
+        let here = self.place.member.unwrap_or(ProjectId(0));
+        let own = named.iter().find(|number| all[**number].project == here);
+        match (own, named.as_slice()) {
+            (Some(own), _) => Ok(*own),
+            (None, [only]) => Ok(*only),
+            (None, []) => {
+                let names = all.iter().map(|environment| environment.name.as_str());
+                let help = suggest::help(bare, "environments", names);
+                let help = help.unwrap_or_else(|| format!("declare it: [environment.{bare}]"));
+                Err(say(&format!(
+                    "there is no environment `{name}`\n  help: {help}"
+                )))
+            }
+            (None, several) => {
+                let labels: Vec<String> = several.iter().map(|one| self.label(*one)).collect();
+                let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+                Err(say(&format!(
+                    "{} projects have an environment `{name}`\n  help: say which: {}",
+                    several.len(),
+                    suggest::list(&labels)
+                )))
+            }
+        }
+    }
+
+    /// Its name, with the project's where another one has the same.
+    pub fn label(&self, number: usize) -> String {
+        let ws = &self.place.workspace;
+        let one = &ws.environments[number];
+        let same = ws
+            .environments
+            .iter()
+            .filter(|other| other.name == one.name);
+        match same.count() {
+            1 => one.name.clone(),
+            _ => format!("{}:{}", ws.project(one.project).name, one.name),
+        }
     }
 
     /// All of them, or those of the member in whose directory the command was given.

@@ -39,7 +39,7 @@ pub fn run(
     let mut code = 0;
     let (mut rows, mut values) = (Vec::new(), Vec::new());
     for number in numbers {
-        let name = &place.workspace.environments[number].name;
+        let name = &environments.label(number);
         let asked = environments
             .open(number)
             .and_then(|opened| opened.ask(|caller| opened.provider.status(&opened.spec, caller)));

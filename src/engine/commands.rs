@@ -92,9 +92,14 @@ impl Job<'_> {
 
     fn attempt(&self, recipe: &Recipe, log: &mut Log) -> Result<End, Fault> {
         let deadline = self.target.timeout.map(|timeout| Instant::now() + timeout);
-        for line in &recipe.lines {
+        let all = recipe.lines.len();
+        for (before, line) in recipe.lines.iter().enumerate() {
             match self.command(line, recipe, deadline, log)? {
                 End::Success => {}
+                End::Failed(reason, code) if all > 1 => {
+                    let which = format!("{reason} (command {} of {all})", before + 1);
+                    return Ok(End::Failed(which, code));
+                }
                 end => return Ok(end),
             }
         }

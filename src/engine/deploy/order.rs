@@ -16,7 +16,9 @@ use crate::engine::event::{DeployPlan, Deployment};
 use crate::engine::look::Fault;
 use crate::engine::render::Plain;
 use crate::engine::session::{Session, lock};
-use crate::pipeline::model::{Deploy, Environment, Provider as ProviderKind, Target, TargetId};
+use crate::pipeline::model::{
+    Deploy, Environment, ProjectId, Provider as ProviderKind, Target, TargetId,
+};
 
 /// What stands for the digest of an image that isn't built yet.
 pub(super) const NOT_BUILT: &str = "(to be built)";
@@ -77,8 +79,13 @@ impl Session {
         }
         let settings = &self.ws.environments[environment];
         let spec = self.environment_spec(settings)?;
-        let pipeline = &self.ws.projects[0].name;
-        let provider = deploy::open(settings.provider, pipeline, &spec)?;
+        // What two members call by one name are two.
+        let root = &self.ws.projects[0].name;
+        let owner = match settings.project {
+            ProjectId(0) => root.clone(),
+            member => format!("{root}-{}", self.ws.project(member).name),
+        };
+        let provider = deploy::open(settings.provider, &owner, &spec)?;
         providers.insert(environment, Arc::clone(&provider));
         Ok(provider)
     }
