@@ -158,21 +158,30 @@ fn relative(root: &Path, path: &Path) -> Result<String, CaptureError> {
     }
 }
 
-/// Leaves out what isn't the target's: files in its output directories that were there before it ran and that it
-/// didn't touch. What a literal output names is its own in any case.
-pub fn own(found: Found, strays: &Found, patterns: &[OutputPattern]) -> Found {
+/// Leaves out what isn't the target's: what was in its output directories before it ran, and that it didn't touch. A directory
+/// that was there is its own only with what it put there. What a literal output names is its own in any case.
+pub fn own(mut found: Found, strays: &Found, patterns: &[OutputPattern]) -> Found {
     let named: HashSet<&str> = patterns
         .iter()
         .map(|output| output.pattern.as_str())
         .collect();
+    let is_own = |path: &str, stat: &Stat| {
+        named.contains(path)
+            || strays
+                .get(path)
+                .is_none_or(|before| stat.kind() != Kind::Directory && before != stat)
+    };
+    let mut around: HashSet<String> = HashSet::new();
+    for (path, _) in found.iter().filter(|(path, stat)| is_own(path, stat)) {
+        let above = path.match_indices('/').map(|(at, _)| &path[..at]);
+        for directory in above {
+            if !around.contains(directory) {
+                around.insert(directory.to_owned());
+            }
+        }
+    }
+    found.retain(|path, stat| is_own(path, stat) || around.contains(path));
     found
-        .into_iter()
-        .filter(|(path, stat)| {
-            named.contains(path.as_str())
-                || stat.kind() == Kind::Directory
-                || strays.get(path) != Some(stat)
-        })
-        .collect()
 }
 
 /// Whether an output pattern claims a path.

@@ -176,3 +176,28 @@ fn what_is_made_around_somebodys_file_is_not_cached() {
     assert_eq!(bed.expect(&["gen"], &[]).outcome("gen"), "restored");
     assert_eq!(bed.read("out/x"), "1");
 }
+
+/// A directory with nothing of the target's in it is whoever's put it there.
+#[test]
+fn directories_of_others_are_neither_made_nor_removed() {
+    let bed = Bed::new(
+        "[target.gen]\ninputs = [\"in\"]\noutputs = [\"out\"]\nrun = 'echo gen >> ../ran; mkdir -p out/empty out/$(cat in); cp in out/$(cat in)/x'\n",
+    );
+    let make = |path: &str| std::fs::create_dir_all(bed.path(path)).expect("made");
+    bed.write("in", "1");
+    bed.expect(&["gen"], &["gen"]);
+    make("out/theirs/deep");
+    make("out/2");
+    bed.write("in", "2");
+    bed.expect(&["gen"], &["gen"]);
+    assert!(bed.exists("out/theirs/deep") && bed.exists("out/2/x") && !bed.exists("out/1"));
+    bed.write("in", "3");
+    bed.expect(&["gen"], &["gen"]);
+    assert!(bed.exists("out/theirs/deep") && !bed.exists("out/2/x"));
+    bed.remove("out/theirs");
+    assert_eq!(bed.expect(&["gen"], &[]).outcome("gen"), "fresh");
+    assert!(!bed.exists("out/theirs"));
+    bed.remove("out/empty");
+    assert_eq!(bed.expect(&["gen"], &[]).outcome("gen"), "restored");
+    assert!(bed.exists("out/empty"));
+}
