@@ -213,6 +213,7 @@ fn with(files: &[(&str, String)]) -> Found {
         name: "p".into(),
         paths: texts.keys().cloned().chain(["a.c".into()]).collect(),
         texts,
+        is_member: false,
     }
 }
 
@@ -290,4 +291,34 @@ proptest! {
         let loaded = loads(&proposal.text);
         prop_assert!(loaded.is_ok(), "{}\n{loaded:?}", proposal.text);
     }
+}
+
+/// `[pipeline]` in a member's file would be an error, for every command in the whole workspace.
+#[test]
+fn in_a_member_it_writes_a_project() {
+    let root = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write("Pipeline.toml", "[workspace]\nmembers = [\"services/*\"]\n");
+    write("services/billing/Makefile", "X = 1\ntest:\n\tpytest $(X)\n");
+    write("tools/Makefile", "test:\n\tpytest\n");
+    let init = |dir: &str| {
+        let args = InitArgs {
+            print: true,
+            force: false,
+        };
+        let mut text = Vec::new();
+        let code = run(&args, &root.path().join(dir), &mut text, &mut Vec::new());
+        assert_eq!(code, 0);
+        String::from_utf8(text).unwrap()
+    };
+    let member = init("services/billing");
+    assert!(member.contains("\n[project]\nname"), "{member}");
+    let files = [("", "[workspace]\nmembers = [\"m\"]\n"), ("m", &member)];
+    let loaded = load_texts(&files, &LoadOptions::default());
+    assert_eq!(loaded.expect("right").workspace.projects[1].name, "billing");
+    assert!(init("tools").contains("\n[pipeline]\nname"));
 }

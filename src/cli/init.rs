@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use crate::init::{Found, propose};
+use crate::pipeline::workspace_of;
 
 const FILE: &str = "Pipeline.toml";
 
@@ -43,7 +44,8 @@ fn init(
     if !args.print && !args.force && path.symlink_metadata().is_ok() {
         return Err(in_the_way(&path));
     }
-    let found = Found::read(dir).map_err(|e| format!("can't read {}: {e}", dir.display()))?;
+    let mut found = Found::read(dir).map_err(|e| format!("can't read {}: {e}", dir.display()))?;
+    found.is_member = workspace_of(dir).is_some();
     let proposal = propose(&found);
     if args.print {
         put(out, &proposal.text)?;

@@ -34,6 +34,8 @@ pub struct Found {
     pub texts: BTreeMap<String, String>,
     /// Files and directories relative to the project, with `/`, as far as git does not ignore them.
     pub paths: BTreeSet<String>,
+    /// A pipeline file above names the directory among its members. Whoever knows pipeline files sets it.
+    pub is_member: bool,
 }
 
 impl Found {

@@ -91,7 +91,7 @@ pub fn propose(found: &Found) -> Proposal {
     }
     notes.dedup();
     Proposal {
-        text: write::text(&draft, &found.sources()),
+        text: write::text(&draft, found),
         notes,
     }
 }

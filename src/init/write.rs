@@ -3,6 +3,7 @@
 use crate::pipeline::COMMANDS;
 
 use super::draft::{Draft, Target};
+use super::found::Found;
 
 /// Lists longer than this are written one entry a line.
 const WIDTH: usize = 90;
@@ -14,10 +15,10 @@ const EXAMPLE: &str = r#"
 # run = "./run-tests.sh"
 "#;
 
-/// The whole file; `sources` are the names of the files that the draft was made from.
-pub(super) fn text(draft: &Draft, sources: &[String]) -> String {
-    let mut out = header(sources);
-    pipeline(&mut out, draft);
+/// The whole file, made from what was found.
+pub(super) fn text(draft: &Draft, found: &Found) -> String {
+    let mut out = header(&found.sources());
+    pipeline(&mut out, draft, found.is_member);
     for target in &draft.targets {
         out.push('\n');
         out.push_str(&target_text(target));
@@ -40,8 +41,9 @@ fn header(sources: &[String]) -> String {
     format!("# Proposed by `forge init`{from}; `forge list` shows what is in it.\n\n")
 }
 
-fn pipeline(out: &mut String, draft: &Draft) {
-    out.push_str("[pipeline]\n");
+fn pipeline(out: &mut String, draft: &Draft, is_member: bool) {
+    let head = if is_member { "project" } else { "pipeline" };
+    out.push_str(&format!("[{head}]\n"));
     entry(out, "name", &string(&draft.name));
     if let Some(comment) = &draft.default_comment {
         comment_lines(out, comment);
@@ -55,8 +57,13 @@ fn pipeline(out: &mut String, draft: &Draft) {
     }
     list_entry(out, "dotenv", &draft.dotenv);
     list_entry(out, "inherit-env", &draft.inherit_env);
-    table(out, "pipeline.vars", &draft.vars, &draft.vars_comment);
-    table(out, "pipeline.env", &draft.env, &None);
+    table(
+        out,
+        &format!("{head}.vars"),
+        &draft.vars,
+        &draft.vars_comment,
+    );
+    table(out, &format!("{head}.env"), &draft.env, &None);
 }
 
 fn table(out: &mut String, name: &str, pairs: &[(String, String)], comment: &Option<String>) {

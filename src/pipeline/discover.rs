@@ -56,20 +56,28 @@ pub fn find(dir: &Path, file: Option<&Path>) -> Result<Found, Problem> {
         .ancestors()
         .find(|dir| dir.join(FILE_NAME).is_file())
         .ok_or_else(|| none_found(dir))?;
-    let owner = nearest.ancestors().skip(1).find_map(|above| {
-        let member = relative(above, nearest)?;
-        let text = std::fs::read_to_string(above.join(FILE_NAME)).ok()?;
-        is_member(&member_patterns(&text), &member).then_some((above, member))
-    });
+    let owner = workspace_of(nearest);
     Ok(match owner {
-        Some((above, member)) => Found {
-            root_file: above.join(FILE_NAME),
-            member: Some(member),
+        Some(root_file) => Found {
+            member: root_file
+                .parent()
+                .and_then(|above| relative(above, nearest)),
+            root_file,
         },
         None => Found {
             root_file: nearest.join(FILE_NAME),
             member: None,
         },
+    })
+}
+
+/// The pipeline file above a directory that names it among its members.
+pub fn workspace_of(dir: &Path) -> Option<PathBuf> {
+    dir.ancestors().skip(1).find_map(|above| {
+        let member = relative(above, dir)?;
+        let file = above.join(FILE_NAME);
+        let text = std::fs::read_to_string(&file).ok()?;
+        is_member(&member_patterns(&text), &member).then_some(file)
     })
 }
 

@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use discover::{FILE_NAME, Found, find};
+pub use discover::{FILE_NAME, Found, find, workspace_of};
 pub use interpolate::{Lookup, Unresolved};
 pub use problem::{Problem, Problems};
 pub use validate::COMMANDS;

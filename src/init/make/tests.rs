@@ -20,6 +20,7 @@ fn found(makefile: &str, files: &[&str]) -> Found {
             .chain([".gitignore"])
             .map(Into::into)
             .collect(),
+        is_member: false,
     }
 }
 
