@@ -3,7 +3,7 @@
 //! Never inputs are `.git`, the cache directory, the pipeline files (unless one is named), and whatever a target makes:
 //! outputs of needed targets count as *their* outputs, those of others must not be picked up by accident.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -306,6 +306,14 @@ impl From<Unreadable> for InputError {
     }
 }
 
+/// What a search came upon so far.
+#[derive(Default)]
+struct Found {
+    inputs: Inputs,
+    /// The directories behind links that count as a whole.
+    entered: HashSet<String>,
+}
+
 /// Finds inputs in one workspace.
 pub struct Finder<'a> {
     pub root: &'a Path,
@@ -320,17 +328,18 @@ impl Finder<'_> {
     /// # Errors
     /// A name that can't be declared, an unreadable directory.
     pub fn find(&self, spec: &Spec, tree: &Tree) -> Result<Inputs, InputError> {
-        let mut inputs = Inputs::default();
+        let mut found = Found::default();
         let mut entered: Vec<&str> = Vec::new();
         for base in &spec.bases {
             if !entered.iter().any(|outer| is_within(base, outer)) {
                 entered.push(base);
-                self.visit(spec, tree, base, &mut inputs)?;
+                self.visit(spec, tree, base, &mut found)?;
             }
         }
         for literal in &spec.literals {
-            self.add_literal(spec, literal, &mut inputs)?;
+            self.add_literal(spec, literal, &mut found)?;
         }
+        let mut inputs = found.inputs;
         inputs.files.sort_unstable_by(|a, b| a.name().cmp(b.name()));
         inputs.files.dedup_by(|a, b| a.name() == b.name());
         inputs.links.sort_unstable_by(|a, b| a.0.cmp(&b.0));
@@ -343,7 +352,7 @@ impl Finder<'_> {
         spec: &Spec,
         tree: &Tree,
         directory: &str,
-        inputs: &mut Inputs,
+        found: &mut Found,
     ) -> Result<(), InputError> {
         let mut waiting = vec![directory.to_owned()];
         while let Some(directory) = waiting.pop() {
@@ -358,7 +367,7 @@ impl Finder<'_> {
                     && !self.claims.is_pipeline_file(&path)
                     && !made.iter().any(|(glob, _)| glob.matches(&path))
                 {
-                    self.add(path, *stat, inputs)?;
+                    self.add(spec, path, *stat, found)?;
                 }
             }
             waiting.extend(
@@ -384,68 +393,99 @@ impl Finder<'_> {
         }
     }
 
-    fn add_literal(
-        &self,
-        spec: &Spec,
-        literal: &str,
-        inputs: &mut Inputs,
-    ) -> Result<(), InputError> {
+    fn add_literal(&self, spec: &Spec, literal: &str, found: &mut Found) -> Result<(), InputError> {
         let Ok(metadata) = fs::symlink_metadata(self.root.join(literal)) else {
-            inputs.absent.push(literal.to_owned());
+            found.inputs.absent.push(literal.to_owned());
             return Ok(());
         };
         if !metadata.is_dir() {
-            return self.add(literal.to_owned(), Stat::from(&metadata), inputs);
+            return self.add(spec, literal.to_owned(), Stat::from(&metadata), found);
         }
         for (path, stat) in self.everything_below(literal)? {
             if !spec.excluded(&path) && self.claims.owner(&path) != Some(spec.id) {
-                self.add(path, stat, inputs)?;
+                self.add(spec, path, stat, found)?;
             }
         }
         Ok(())
     }
 
     /// A file, or a link and what is behind it.
-    fn add(&self, path: String, stat: Stat, inputs: &mut Inputs) -> Result<(), InputError> {
+    fn add(
+        &self,
+        spec: &Spec,
+        path: String,
+        stat: Stat,
+        found: &mut Found,
+    ) -> Result<(), InputError> {
         match stat.kind() {
-            Kind::File => inputs.files.push(File {
+            Kind::File => found.inputs.files.push(File {
                 path,
                 alias: None,
                 stat,
             }),
-            Kind::Link => self.add_link(path, stat, inputs)?,
+            Kind::Link => self.add_link(spec, path, stat, found)?,
             Kind::Directory | Kind::Other => {}
         }
         Ok(())
     }
 
-    fn add_link(&self, path: String, stat: Stat, inputs: &mut Inputs) -> Result<(), InputError> {
-        let full = self.root.join(&path);
-        let to = fs::read_link(&full)?;
-        let to = to.to_str().ok_or_else(|| InputError::Name(path.clone()))?;
-        inputs.links.push((path.clone(), to.to_owned(), stat));
-        let Some(behind) = self.inside(&full) else {
-            return Ok(());
-        };
-        let metadata = fs::symlink_metadata(self.root.join(&behind))?;
-        if metadata.is_file() {
-            inputs.files.push(File {
-                path: behind,
-                alias: Some(format!("{path} -> {to}")),
-                stat: Stat::from(&metadata),
-            });
-        } else if metadata.is_dir() && !behind.is_empty() && !is_within(&path, &behind) {
-            for (found, stat) in self.everything_below(&behind)? {
-                if stat.kind() == Kind::File {
-                    let rest = found.strip_prefix(&*behind).unwrap_or(&found);
-                    let alias = Some(format!("{path}{rest}"));
-                    inputs.files.push(File {
-                        path: found,
-                        alias,
-                        stat,
-                    });
+    /// A link and what is behind it, other links too. What is behind those is gone through once, by whichever name comes
+    /// first: where each leads is told, so nothing changes unseen, and circles end.
+    fn add_link(
+        &self,
+        spec: &Spec,
+        path: String,
+        stat: Stat,
+        found: &mut Found,
+    ) -> Result<(), InputError> {
+        let is_own = |path: &str| self.claims.owner(path) == Some(spec.id);
+        let mut is_outer = true;
+        // By name; with where each is, past the links on the way.
+        let mut waiting = BTreeMap::from([(path.clone(), (path, stat))]);
+        while let Some((name, (place, stat))) = waiting.pop_first() {
+            let full = self.root.join(&place);
+            let to = fs::read_link(&full)?;
+            let to = to.to_str().ok_or_else(|| InputError::Name(name.clone()))?;
+            let links = &mut found.inputs.links;
+            links.push((name.clone(), to.to_owned(), stat));
+            let Some(behind) = self.inside(&full) else {
+                continue;
+            };
+            let metadata = fs::symlink_metadata(self.root.join(&behind))?;
+            if is_own(&behind) {
+                continue;
+            }
+            if metadata.is_file() {
+                found.inputs.files.push(File {
+                    path: behind,
+                    alias: Some(format!("{name} -> {to}")),
+                    stat: Stat::from(&metadata),
+                });
+            } else if metadata.is_dir() && !behind.is_empty() && !is_within(&place, &behind) {
+                let is_new = found.entered.insert(behind.clone());
+                if !is_new && !is_outer {
+                    continue;
+                }
+                for (path, stat) in self.everything_below(&behind)? {
+                    if is_own(&path) {
+                        continue;
+                    }
+                    let rest = path.strip_prefix(&*behind).unwrap_or(&path);
+                    let alias = format!("{name}{rest}");
+                    match stat.kind() {
+                        Kind::File => found.inputs.files.push(File {
+                            path,
+                            alias: Some(alias),
+                            stat,
+                        }),
+                        Kind::Link => {
+                            waiting.insert(alias, (path, stat));
+                        }
+                        Kind::Directory | Kind::Other => {}
+                    }
                 }
             }
+            is_outer = false;
         }
         Ok(())
     }

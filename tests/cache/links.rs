@@ -183,6 +183,48 @@ fn a_linked_input_is_the_link_and_what_is_behind_it() {
     bed.expect(&["t"], &[]);
 }
 
+#[test]
+fn links_behind_a_linked_directory_are_inputs_with_what_they_lead_to() {
+    for inputs in ["src/**", "src"] {
+        let bed = Bed::new(&format!(
+            "[target.t]\ninputs = [\"{inputs}\"]\noutputs = [\"out\"]\n\
+             run = 'echo t >> ../ran; cat src/vendor/x src/vendor/more/x > out'\n"
+        ));
+        for name in ["a", "b"] {
+            bed.write(format!("{name}/x"), name);
+        }
+        for directory in ["src", "real", "other"] {
+            bed.write(format!("{directory}/own"), "");
+        }
+        bed.write("../outside", "one\n");
+        bed.link("../real", "src/vendor");
+        bed.link("../a/x", "real/x");
+        bed.link("../other", "real/more");
+        bed.link("../../outside", "real/outside");
+        bed.link("../out", "real/made");
+        // In circles: around the workspace, and around the two directories.
+        bed.link("..", "real/up");
+        bed.link("../real", "other/back");
+        bed.link("../b/x", "other/x");
+        bed.expect(&["t"], &["t"]);
+        bed.expect(&["t"], &[]);
+        assert_eq!(bed.read("out"), "ab");
+        bed.write("a/x", "edited ");
+        bed.expect(&["t"], &["t"]);
+        bed.remove("real/x");
+        bed.link("../b/x", "real/x");
+        bed.expect(&["t"], &["t"]);
+        assert_eq!(bed.read("out"), "bb");
+        bed.write("b/new", "c");
+        bed.remove("other/x");
+        bed.link("../b/new", "other/x");
+        bed.expect(&["t"], &["t"]);
+        assert_eq!(bed.read("out"), "bc");
+        bed.write("../outside", "two\n");
+        bed.expect(&["t"], &[]);
+    }
+}
+
 /// Replaces what the cache has of the only target by a manifest that was never captured.
 fn forge_manifest(bed: &Bed, change: impl Fn(&mut Manifest)) {
     let cache = bed.path(".forge");
