@@ -178,6 +178,12 @@ impl Spec {
         (everything || self.globs.iter().any(|glob| glob.matches(path))) && !self.excluded(path)
     }
 
+    /// Whether a glob can match something below a link, which it doesn't match itself.
+    fn looks_through(&self, link: &str) -> bool {
+        let mut globs = self.globs.iter();
+        globs.any(|glob| glob.can_match_below(link)) && !self.excluded(link)
+    }
+
     fn excluded(&self, path: &str) -> bool {
         self.excludes.iter().any(|exclude| exclude.matches(path))
     }
@@ -306,6 +312,24 @@ impl From<Unreadable> for InputError {
     }
 }
 
+/// A symbolic link that was come upon.
+struct Link {
+    name: String,
+    /// Where it is, past the links on the way to it.
+    place: String,
+    stat: Stat,
+}
+
+impl Link {
+    fn new(place: String, alias: Option<String>, stat: Stat) -> Self {
+        Self {
+            name: alias.unwrap_or_else(|| place.clone()),
+            place,
+            stat,
+        }
+    }
+}
+
 /// What a search came upon so far.
 #[derive(Default)]
 struct Found {
@@ -316,6 +340,7 @@ struct Found {
 
 /// Finds inputs in one workspace.
 pub struct Finder<'a> {
+    pub walker: &'a Walker,
     pub root: &'a Path,
     /// Of the cache, relative to the workspace, if it lies in it.
     pub cache_dir: Option<&'a str>,
@@ -333,7 +358,7 @@ impl Finder<'_> {
         for base in &spec.bases {
             if !entered.iter().any(|outer| is_within(base, outer)) {
                 entered.push(base);
-                self.visit(spec, tree, base, &mut found)?;
+                self.visit_all(spec, tree, base, &mut found)?;
             }
         }
         for literal in &spec.literals {
@@ -347,27 +372,88 @@ impl Finder<'_> {
         Ok(inputs)
     }
 
+    /// What matches in a directory, and behind the links in it that are looked through.
+    fn visit_all(
+        &self,
+        spec: &Spec,
+        tree: &Tree,
+        base: &str,
+        found: &mut Found,
+    ) -> Result<(), InputError> {
+        for link in self.visit(spec, tree, base, base, found)? {
+            let mut seen = HashSet::new();
+            let mut waiting = vec![link];
+            while let Some(link) = waiting.pop() {
+                let Some(behind) = self.directory_behind(&link.place) else {
+                    continue;
+                };
+                // What has several names may be matched by each, and in a circle it has no end of them: then all of it counts.
+                if !seen.insert(behind.clone()) {
+                    self.add_link(spec, link, found)?;
+                    continue;
+                }
+                self.tell_link(&link, found)?;
+                waiting.extend(self.visit_behind(spec, tree, &link.name, &behind, found)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// What matches in a directory that a link leads to. If git ignores it, nothing in it is: the link leads there.
+    fn visit_behind(
+        &self,
+        spec: &Spec,
+        tree: &Tree,
+        link: &str,
+        behind: &str,
+        found: &mut Found,
+    ) -> Result<Vec<Link>, InputError> {
+        if tree.directory(behind).is_some() {
+            return self.visit(spec, tree, behind, link, found);
+        }
+        let tree = self.walker.walk(&[behind.to_owned()])?;
+        if tree.directory(behind).is_some() {
+            return self.visit(spec, &tree, behind, link, found);
+        }
+        let mut links = Vec::new();
+        for (path, stat) in self.everything_below(behind)? {
+            if !self.claims.is_pipeline_file(&path) && self.claims.owner(&path).is_none() {
+                let alias = Some(format!("{link}{}", &path[behind.len()..]));
+                links.extend(self.sort_in(spec, path, alias, stat, found)?);
+            }
+        }
+        Ok(links)
+    }
+
+    /// What matches in a directory that is reached by this name; the links in it that globs look through.
     fn visit(
         &self,
         spec: &Spec,
         tree: &Tree,
-        directory: &str,
+        base: &str,
+        named: &str,
         found: &mut Found,
-    ) -> Result<(), InputError> {
-        let mut waiting = vec![directory.to_owned()];
+    ) -> Result<Vec<Link>, InputError> {
+        let mut links = Vec::new();
+        let alias = |path: &str| (named != base).then(|| format!("{named}{}", &path[base.len()..]));
+        let mut waiting = vec![base.to_owned()];
         while let Some(directory) = waiting.pop() {
             let Some(listing) = tree.directory(&directory) else {
                 continue;
             };
-            self.check_names(spec, listing, &directory)?;
+            let directory_alias = alias(&directory);
+            self.check_names(
+                spec,
+                listing,
+                directory_alias.as_deref().unwrap_or(&directory),
+            )?;
             let made = self.claims.globs_at(&directory);
             for (name, stat) in listing.files() {
                 let path = join(&directory, name);
-                if spec.matches(&path)
-                    && !self.claims.is_pipeline_file(&path)
-                    && !made.iter().any(|(glob, _)| glob.matches(&path))
-                {
-                    self.add(spec, path, *stat, found)?;
+                let alias = alias(&path);
+                let is_made = || made.iter().any(|(glob, _)| glob.matches(&path));
+                if !self.claims.is_pipeline_file(&path) && !is_made() {
+                    links.extend(self.sort_in(spec, path, alias, *stat, found)?);
                 }
             }
             waiting.extend(
@@ -377,7 +463,25 @@ impl Finder<'_> {
                     .map(|name| join(&directory, name)),
             );
         }
-        Ok(())
+        Ok(links)
+    }
+
+    /// A file that isn't made: an input, or nothing, or (handed back) a link that globs look through.
+    fn sort_in(
+        &self,
+        spec: &Spec,
+        path: String,
+        alias: Option<String>,
+        stat: Stat,
+        found: &mut Found,
+    ) -> Result<Option<Link>, InputError> {
+        let name = alias.as_deref().unwrap_or(&path);
+        if spec.matches(name) {
+            self.add(spec, path, alias, stat, found)?;
+        } else if stat.kind() == Kind::Link && spec.looks_through(name) {
+            return Ok(Some(Link::new(path, alias, stat)));
+        }
+        Ok(None)
     }
 
     fn check_names(
@@ -399,11 +503,11 @@ impl Finder<'_> {
             return Ok(());
         };
         if !metadata.is_dir() {
-            return self.add(spec, literal.to_owned(), Stat::from(&metadata), found);
+            return self.add(spec, literal.to_owned(), None, Stat::from(&metadata), found);
         }
         for (path, stat) in self.everything_below(literal)? {
             if !spec.excluded(&path) && self.claims.owner(&path) != Some(spec.id) {
-                self.add(spec, path, stat, found)?;
+                self.add(spec, path, None, stat, found)?;
             }
         }
         Ok(())
@@ -414,16 +518,13 @@ impl Finder<'_> {
         &self,
         spec: &Spec,
         path: String,
+        alias: Option<String>,
         stat: Stat,
         found: &mut Found,
     ) -> Result<(), InputError> {
         match stat.kind() {
-            Kind::File => found.inputs.files.push(File {
-                path,
-                alias: None,
-                stat,
-            }),
-            Kind::Link => self.add_link(spec, path, stat, found)?,
+            Kind::File => found.inputs.files.push(File { path, alias, stat }),
+            Kind::Link => self.add_link(spec, Link::new(path, alias, stat), found)?,
             Kind::Directory | Kind::Other => {}
         }
         Ok(())
@@ -431,37 +532,26 @@ impl Finder<'_> {
 
     /// A link and what is behind it, other links too. What is behind those is gone through once, by whichever name comes
     /// first: where each leads is told, so nothing changes unseen, and circles end.
-    fn add_link(
-        &self,
-        spec: &Spec,
-        path: String,
-        stat: Stat,
-        found: &mut Found,
-    ) -> Result<(), InputError> {
+    fn add_link(&self, spec: &Spec, link: Link, found: &mut Found) -> Result<(), InputError> {
         let is_own = |path: &str| self.claims.owner(path) == Some(spec.id);
         let mut is_outer = true;
-        // By name; with where each is, past the links on the way.
-        let mut waiting = BTreeMap::from([(path.clone(), (path, stat))]);
-        while let Some((name, (place, stat))) = waiting.pop_first() {
-            let full = self.root.join(&place);
-            let to = fs::read_link(&full)?;
-            let to = to.to_str().ok_or_else(|| InputError::Name(name.clone()))?;
-            let links = &mut found.inputs.links;
-            links.push((name.clone(), to.to_owned(), stat));
-            let Some(behind) = self.inside(&full) else {
+        let mut waiting = BTreeMap::from([(link.name.clone(), link)]);
+        while let Some((name, link)) = waiting.pop_first() {
+            let to = self.tell_link(&link, found)?;
+            let Some(behind) = self.inside(&link.place) else {
                 continue;
             };
-            let metadata = fs::symlink_metadata(self.root.join(&behind))?;
             if is_own(&behind) {
                 continue;
             }
+            let metadata = fs::symlink_metadata(self.root.join(&behind))?;
             if metadata.is_file() {
                 found.inputs.files.push(File {
                     path: behind,
                     alias: Some(format!("{name} -> {to}")),
                     stat: Stat::from(&metadata),
                 });
-            } else if metadata.is_dir() && !behind.is_empty() && !is_within(&place, &behind) {
+            } else if metadata.is_dir() && !behind.is_empty() && !is_within(&link.place, &behind) {
                 let is_new = found.entered.insert(behind.clone());
                 if !is_new && !is_outer {
                     continue;
@@ -471,15 +561,12 @@ impl Finder<'_> {
                         continue;
                     }
                     let rest = path.strip_prefix(&*behind).unwrap_or(&path);
-                    let alias = format!("{name}{rest}");
+                    let alias = Some(format!("{name}{rest}"));
                     match stat.kind() {
-                        Kind::File => found.inputs.files.push(File {
-                            path,
-                            alias: Some(alias),
-                            stat,
-                        }),
+                        Kind::File => found.inputs.files.push(File { path, alias, stat }),
                         Kind::Link => {
-                            waiting.insert(alias, (path, stat));
+                            let link = Link::new(path, alias, stat);
+                            waiting.insert(link.name.clone(), link);
                         }
                         Kind::Directory | Kind::Other => {}
                     }
@@ -490,9 +577,27 @@ impl Finder<'_> {
         Ok(())
     }
 
+    /// That a link is an input, and where it leads.
+    fn tell_link(&self, link: &Link, found: &mut Found) -> Result<String, InputError> {
+        let to = fs::read_link(self.root.join(&link.place))?;
+        let to = to
+            .to_str()
+            .ok_or_else(|| InputError::Name(link.name.clone()))?;
+        let links = &mut found.inputs.links;
+        links.push((link.name.clone(), to.to_owned(), link.stat));
+        Ok(to.to_owned())
+    }
+
+    /// The directory of the workspace that a link leads to, unless the link lies in it.
+    fn directory_behind(&self, link: &str) -> Option<String> {
+        let behind = self.inside(link)?;
+        let is_apart = !behind.is_empty() && !is_within(link, &behind);
+        (is_apart && self.root.join(&behind).is_dir()).then_some(behind)
+    }
+
     /// Where a link ends, relative to the workspace, if that lies in it and exists.
-    fn inside(&self, link: &Path) -> Option<String> {
-        let real = fs::canonicalize(link).ok()?;
+    fn inside(&self, link: &str) -> Option<String> {
+        let real = fs::canonicalize(self.root.join(link)).ok()?;
         let root: PathBuf = fs::canonicalize(self.root).ok()?;
         let inside = real.strip_prefix(root).ok()?.to_str()?.to_owned();
         (!self

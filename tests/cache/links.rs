@@ -225,6 +225,91 @@ fn links_behind_a_linked_directory_are_inputs_with_what_they_lead_to() {
     }
 }
 
+/// What a target with these inputs does when the files are edited one by one, in a workspace with links to directories:
+/// of the files those that it runs again for.
+fn matched(inputs: &str, files: &[&str]) -> Vec<String> {
+    let bed = Bed::new(&format!(
+        "[target.t]\ninputs = [{inputs}]\noutputs = [\"out.c\", \"real/*.o.c\"]\n\
+         run = 'echo t >> ../ran; echo > out.c; echo > real/made.o.c'\n\
+         [target.other]\ninputs = []\noutputs = [\"real/other.c\"]\nrun = 'echo > real/other.c'\n"
+    ));
+    bed.write(".gitignore", "ignored*\n");
+    for file in ["src/own", "real/x.h", "real/other.c", "out.c"]
+        .iter()
+        .chain(files)
+    {
+        bed.write(file, "one\n");
+    }
+    bed.commit();
+    bed.link("../real", "src/vendor");
+    bed.link("..", "src/up");
+    bed.link("../ignored", "src/more");
+    bed.link("../deep", "real/deep");
+    bed.link("../deep/y.c", "real/linked.c");
+    bed.expect(&["t"], &["t"]);
+    bed.expect(&["t"], &[]);
+    let is_seen = |file: &&&str| {
+        bed.write(file, "two\n");
+        bed.forge(&["t"]);
+        bed.ran() == ["t"]
+    };
+    files
+        .iter()
+        .filter(is_seen)
+        .map(|file| (*file).to_owned())
+        .collect()
+}
+
+#[test]
+fn globs_match_behind_a_linked_directory_by_the_path_through_the_link() {
+    let files = [
+        "real/x.c",
+        "real/x.h",
+        "real/other.c",
+        "real/ignored.c",
+        "deep/y.c",
+        "deep/y.h",
+        "deep/z.c",
+        "ignored/w.c",
+    ];
+    for (inputs, expected) in [
+        (
+            "'src/**/*.c'",
+            &["real/x.c", "deep/y.c", "deep/z.c", "ignored/w.c"][..],
+        ),
+        ("'src/*/x.c'", &["real/x.c"]),
+        ("'src/*/*/y.?'", &["deep/y.c", "deep/y.h"]),
+        ("'src/*.c', 'src/vendor/x.*'", &["real/x.c", "real/x.h"]),
+        (
+            "'src/**/*.c', '!src/vendor/deep/**'",
+            &["real/x.c", "deep/y.c", "ignored/w.c"],
+        ),
+        ("'src/**/*.c', '!src/vendor'", &["ignored/w.c"]),
+        ("'src/*.c', 'src/own'", &[]),
+    ] {
+        assert_eq!(matched(inputs, &files), expected, "{inputs}");
+    }
+}
+
+#[test]
+fn a_circle_behind_linked_directories_ends_and_hides_nothing() {
+    let bed = Bed::new(
+        "[target.t]\ninputs = [\"src/*/*/*/x\"]\noutputs = [\"out\"]\n\
+         run = 'echo t >> ../ran; cat src/vendor/deep/back/x > out'\n",
+    );
+    for file in ["src/own", "real/x", "deep/own"] {
+        bed.write(file, "one\n");
+    }
+    bed.link("../real", "src/vendor");
+    bed.link("../deep", "real/deep");
+    bed.link("../real", "deep/back");
+    bed.link("..", "deep/up");
+    bed.expect(&["t"], &["t"]);
+    bed.expect(&["t"], &[]);
+    bed.write("real/x", "two\n");
+    bed.expect(&["t"], &["t"]);
+}
+
 /// Replaces what the cache has of the only target by a manifest that was never captured.
 fn forge_manifest(bed: &Bed, change: impl Fn(&mut Manifest)) {
     let cache = bed.path(".forge");
