@@ -142,6 +142,17 @@ fn shells_links_directories_and_looks() {
 }
 
 #[test]
+fn a_link_behind_a_link_is_declared_with_what_it_leads_to() {
+    let bed = one(
+        "inputs = [\"src/*\"]\nrun = \"cat src/vendor/x > /dev/null\"",
+        &["src/own", "real/own", "a/x"],
+    );
+    bed.link("../real", "src/vendor");
+    bed.link("../a/x", "real/x");
+    Answer::of(&bed, "t").reads(&[]);
+}
+
+#[test]
 fn an_audit_tells_what_is_made_on_the_way_from_what_was_there() {
     let bed = one(
         "inputs = []\noutputs = [\"out\"]\nrun = \"mkdir -p tmp/x; echo 1 > tmp/x/a; cat tmp/x/a > part; mv part out; mv tmp tmp2; cat tmp2/x/a; rm -r tmp2; echo more >> notes\"",

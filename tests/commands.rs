@@ -344,6 +344,27 @@ fn what_a_target_writes_itself_does_not_make_it_run_for_ever() {
     assert!(ws.read("notes").lines().count() >= lines);
 }
 
+#[test]
+fn the_last_of_many_changes_during_runs_is_built_as_well() {
+    let ws = Workspace::new(
+        "[target.copy]\ninputs = [\"in\"]\noutputs = [\"made\"]\nrun = \"cp in made; sleep 0.5\"\n",
+    );
+    ws.write("in", "0");
+    let watch = ws.start(&["watch", "copy"]);
+    let made = |count: usize| {
+        let is_made = |text: String| (text == count.to_string()).then_some(());
+        wait(|| fs::read_to_string(ws.path("made")).ok().and_then(is_made));
+    };
+    for count in 0..5 {
+        made(count);
+        ws.write("in", &(count + 1).to_string());
+    }
+    made(5);
+    watch.signal(libc::SIGINT);
+    let text = watch.ends_with(130);
+    assert!(!text.contains("in every run"), "{text}");
+}
+
 /// Two targets that have nothing to do with each other.
 const PAIR: &str = r#"
 [target.a]

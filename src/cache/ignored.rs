@@ -171,13 +171,7 @@ fn global_rules() -> Option<Arc<Rules>> {
         text.is_some_and(|text| text.to_ascii_lowercase().contains("excludesfile"))
     };
     if global_configs().iter().any(names_one) {
-        let (global, _) = GitignoreBuilder::new("").build_global();
-        return (!global.is_empty()).then(|| {
-            Arc::new(Rules {
-                file: Some(global),
-                above: None,
-            })
-        });
+        return add(None, "", &gitconfig_excludes_path()?);
     }
     add(None, "", &config_directory()?.join("ignore"))
 }
@@ -255,9 +249,10 @@ fn add(above: Option<Arc<Rules>>, directory: &str, file: &Path) -> Option<Arc<Ru
         return above;
     };
     let mut builder = GitignoreBuilder::new(directory);
+    builder.allow_unclosed_class(false);
     for line in text.lines() {
         // A line that git couldn't read either has no effect.
-        let _ = builder.add_line(None, line);
+        let _ = builder.add_line(None, &with_plain_braces(line));
     }
     match builder.build() {
         Ok(file) if !file.is_empty() => Some(Arc::new(Rules {
@@ -266,4 +261,35 @@ fn add(above: Option<Arc<Rules>>, directory: &str, file: &Path) -> Option<Arc<Ru
         })),
         _ => above,
     }
+}
+
+/// Braces are characters like any other to git, and alternatives to the builder, unless they are escaped.
+fn with_plain_braces(line: &str) -> String {
+    let mut plain = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(at) = rest.find(['\\', '[', '{', '}']) {
+        let (before, special) = rest.split_at(at);
+        plain.push_str(before);
+        let length = match special.as_bytes()[0] {
+            b'\\' => 1 + special[1..].chars().next().map_or(0, char::len_utf8),
+            b'[' => class_length(special).unwrap_or(1),
+            _ => {
+                plain.push('\\');
+                1
+            }
+        };
+        let (taken, left) = special.split_at(length);
+        plain.push_str(taken);
+        rest = left;
+    }
+    plain + rest
+}
+
+/// How long the character class is that a text begins with, if it ends; nothing is special in it.
+fn class_length(text: &str) -> Option<usize> {
+    let inner = &text[1..];
+    let body = inner.strip_prefix(['!', '^']).unwrap_or(inner);
+    let first = body.chars().next()?.len_utf8();
+    let end = first + body[first..].find(']')?;
+    Some(text.len() - body.len() + end + 1)
 }

@@ -3,7 +3,7 @@
 //! Never inputs are `.git`, the cache directory, the pipeline files (unless one is named), and whatever a target makes:
 //! outputs of needed targets count as *their* outputs, those of others must not be picked up by accident.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -178,6 +178,12 @@ impl Spec {
         (everything || self.globs.iter().any(|glob| glob.matches(path))) && !self.excluded(path)
     }
 
+    /// Whether a glob can match something below a link, which it doesn't match itself.
+    fn looks_through(&self, link: &str) -> bool {
+        let mut globs = self.globs.iter();
+        globs.any(|glob| glob.can_match_below(link)) && !self.excluded(link)
+    }
+
     fn excluded(&self, path: &str) -> bool {
         self.excludes.iter().any(|exclude| exclude.matches(path))
     }
@@ -306,8 +312,35 @@ impl From<Unreadable> for InputError {
     }
 }
 
+/// A symbolic link that was come upon.
+struct Link {
+    name: String,
+    /// Where it is, past the links on the way to it.
+    place: String,
+    stat: Stat,
+}
+
+impl Link {
+    fn new(place: String, alias: Option<String>, stat: Stat) -> Self {
+        Self {
+            name: alias.unwrap_or_else(|| place.clone()),
+            place,
+            stat,
+        }
+    }
+}
+
+/// What a search came upon so far.
+#[derive(Default)]
+struct Found {
+    inputs: Inputs,
+    /// The directories behind links that count as a whole.
+    entered: HashSet<String>,
+}
+
 /// Finds inputs in one workspace.
 pub struct Finder<'a> {
+    pub walker: &'a Walker,
     pub root: &'a Path,
     /// Of the cache, relative to the workspace, if it lies in it.
     pub cache_dir: Option<&'a str>,
@@ -320,17 +353,18 @@ impl Finder<'_> {
     /// # Errors
     /// A name that can't be declared, an unreadable directory.
     pub fn find(&self, spec: &Spec, tree: &Tree) -> Result<Inputs, InputError> {
-        let mut inputs = Inputs::default();
+        let mut found = Found::default();
         let mut entered: Vec<&str> = Vec::new();
         for base in &spec.bases {
             if !entered.iter().any(|outer| is_within(base, outer)) {
                 entered.push(base);
-                self.visit(spec, tree, base, &mut inputs)?;
+                self.visit_all(spec, tree, base, &mut found)?;
             }
         }
         for literal in &spec.literals {
-            self.add_literal(spec, literal, &mut inputs)?;
+            self.add_literal(spec, literal, &mut found)?;
         }
+        let mut inputs = found.inputs;
         inputs.files.sort_unstable_by(|a, b| a.name().cmp(b.name()));
         inputs.files.dedup_by(|a, b| a.name() == b.name());
         inputs.links.sort_unstable_by(|a, b| a.0.cmp(&b.0));
@@ -338,27 +372,88 @@ impl Finder<'_> {
         Ok(inputs)
     }
 
+    /// What matches in a directory, and behind the links in it that are looked through.
+    fn visit_all(
+        &self,
+        spec: &Spec,
+        tree: &Tree,
+        base: &str,
+        found: &mut Found,
+    ) -> Result<(), InputError> {
+        for link in self.visit(spec, tree, base, base, found)? {
+            let mut seen = HashSet::new();
+            let mut waiting = vec![link];
+            while let Some(link) = waiting.pop() {
+                let Some(behind) = self.directory_behind(&link.place) else {
+                    continue;
+                };
+                // What has several names may be matched by each, and in a circle it has no end of them: then all of it counts.
+                if !seen.insert(behind.clone()) {
+                    self.add_link(spec, link, found)?;
+                    continue;
+                }
+                self.tell_link(&link, found)?;
+                waiting.extend(self.visit_behind(spec, tree, &link.name, &behind, found)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// What matches in a directory that a link leads to. If git ignores it, nothing in it is: the link leads there.
+    fn visit_behind(
+        &self,
+        spec: &Spec,
+        tree: &Tree,
+        link: &str,
+        behind: &str,
+        found: &mut Found,
+    ) -> Result<Vec<Link>, InputError> {
+        if tree.directory(behind).is_some() {
+            return self.visit(spec, tree, behind, link, found);
+        }
+        let tree = self.walker.walk(&[behind.to_owned()])?;
+        if tree.directory(behind).is_some() {
+            return self.visit(spec, &tree, behind, link, found);
+        }
+        let mut links = Vec::new();
+        for (path, stat) in self.everything_below(behind)? {
+            if !self.claims.is_pipeline_file(&path) && self.claims.owner(&path).is_none() {
+                let alias = Some(format!("{link}{}", &path[behind.len()..]));
+                links.extend(self.sort_in(spec, path, alias, stat, found)?);
+            }
+        }
+        Ok(links)
+    }
+
+    /// What matches in a directory that is reached by this name; the links in it that globs look through.
     fn visit(
         &self,
         spec: &Spec,
         tree: &Tree,
-        directory: &str,
-        inputs: &mut Inputs,
-    ) -> Result<(), InputError> {
-        let mut waiting = vec![directory.to_owned()];
+        base: &str,
+        named: &str,
+        found: &mut Found,
+    ) -> Result<Vec<Link>, InputError> {
+        let mut links = Vec::new();
+        let alias = |path: &str| (named != base).then(|| format!("{named}{}", &path[base.len()..]));
+        let mut waiting = vec![base.to_owned()];
         while let Some(directory) = waiting.pop() {
             let Some(listing) = tree.directory(&directory) else {
                 continue;
             };
-            self.check_names(spec, listing, &directory)?;
+            let directory_alias = alias(&directory);
+            self.check_names(
+                spec,
+                listing,
+                directory_alias.as_deref().unwrap_or(&directory),
+            )?;
             let made = self.claims.globs_at(&directory);
             for (name, stat) in listing.files() {
                 let path = join(&directory, name);
-                if spec.matches(&path)
-                    && !self.claims.is_pipeline_file(&path)
-                    && !made.iter().any(|(glob, _)| glob.matches(&path))
-                {
-                    self.add(path, *stat, inputs)?;
+                let alias = alias(&path);
+                let is_made = || made.iter().any(|(glob, _)| glob.matches(&path));
+                if !self.claims.is_pipeline_file(&path) && !is_made() {
+                    links.extend(self.sort_in(spec, path, alias, *stat, found)?);
                 }
             }
             waiting.extend(
@@ -368,7 +463,25 @@ impl Finder<'_> {
                     .map(|name| join(&directory, name)),
             );
         }
-        Ok(())
+        Ok(links)
+    }
+
+    /// A file that isn't made: an input, or nothing, or (handed back) a link that globs look through.
+    fn sort_in(
+        &self,
+        spec: &Spec,
+        path: String,
+        alias: Option<String>,
+        stat: Stat,
+        found: &mut Found,
+    ) -> Result<Option<Link>, InputError> {
+        let name = alias.as_deref().unwrap_or(&path);
+        if spec.matches(name) {
+            self.add(spec, path, alias, stat, found)?;
+        } else if stat.kind() == Kind::Link && spec.looks_through(name) {
+            return Ok(Some(Link::new(path, alias, stat)));
+        }
+        Ok(None)
     }
 
     fn check_names(
@@ -384,75 +497,107 @@ impl Finder<'_> {
         }
     }
 
-    fn add_literal(
-        &self,
-        spec: &Spec,
-        literal: &str,
-        inputs: &mut Inputs,
-    ) -> Result<(), InputError> {
+    fn add_literal(&self, spec: &Spec, literal: &str, found: &mut Found) -> Result<(), InputError> {
         let Ok(metadata) = fs::symlink_metadata(self.root.join(literal)) else {
-            inputs.absent.push(literal.to_owned());
+            found.inputs.absent.push(literal.to_owned());
             return Ok(());
         };
         if !metadata.is_dir() {
-            return self.add(literal.to_owned(), Stat::from(&metadata), inputs);
+            return self.add(spec, literal.to_owned(), None, Stat::from(&metadata), found);
         }
         for (path, stat) in self.everything_below(literal)? {
             if !spec.excluded(&path) && self.claims.owner(&path) != Some(spec.id) {
-                self.add(path, stat, inputs)?;
+                self.add(spec, path, None, stat, found)?;
             }
         }
         Ok(())
     }
 
     /// A file, or a link and what is behind it.
-    fn add(&self, path: String, stat: Stat, inputs: &mut Inputs) -> Result<(), InputError> {
+    fn add(
+        &self,
+        spec: &Spec,
+        path: String,
+        alias: Option<String>,
+        stat: Stat,
+        found: &mut Found,
+    ) -> Result<(), InputError> {
         match stat.kind() {
-            Kind::File => inputs.files.push(File {
-                path,
-                alias: None,
-                stat,
-            }),
-            Kind::Link => self.add_link(path, stat, inputs)?,
+            Kind::File => found.inputs.files.push(File { path, alias, stat }),
+            Kind::Link => self.add_link(spec, Link::new(path, alias, stat), found)?,
             Kind::Directory | Kind::Other => {}
         }
         Ok(())
     }
 
-    fn add_link(&self, path: String, stat: Stat, inputs: &mut Inputs) -> Result<(), InputError> {
-        let full = self.root.join(&path);
-        let to = fs::read_link(&full)?;
-        let to = to.to_str().ok_or_else(|| InputError::Name(path.clone()))?;
-        inputs.links.push((path.clone(), to.to_owned(), stat));
-        let Some(behind) = self.inside(&full) else {
-            return Ok(());
-        };
-        let metadata = fs::symlink_metadata(self.root.join(&behind))?;
-        if metadata.is_file() {
-            inputs.files.push(File {
-                path: behind,
-                alias: Some(format!("{path} -> {to}")),
-                stat: Stat::from(&metadata),
-            });
-        } else if metadata.is_dir() && !behind.is_empty() && !is_within(&path, &behind) {
-            for (found, stat) in self.everything_below(&behind)? {
-                if stat.kind() == Kind::File {
-                    let rest = found.strip_prefix(&*behind).unwrap_or(&found);
-                    let alias = Some(format!("{path}{rest}"));
-                    inputs.files.push(File {
-                        path: found,
-                        alias,
-                        stat,
-                    });
+    /// A link and what is behind it, other links too. What is behind those is gone through once, by whichever name comes
+    /// first: where each leads is told, so nothing changes unseen, and circles end.
+    fn add_link(&self, spec: &Spec, link: Link, found: &mut Found) -> Result<(), InputError> {
+        let is_own = |path: &str| self.claims.owner(path) == Some(spec.id);
+        let mut is_outer = true;
+        let mut waiting = BTreeMap::from([(link.name.clone(), link)]);
+        while let Some((name, link)) = waiting.pop_first() {
+            let to = self.tell_link(&link, found)?;
+            let Some(behind) = self.inside(&link.place) else {
+                continue;
+            };
+            if is_own(&behind) {
+                continue;
+            }
+            let metadata = fs::symlink_metadata(self.root.join(&behind))?;
+            if metadata.is_file() {
+                found.inputs.files.push(File {
+                    path: behind,
+                    alias: Some(format!("{name} -> {to}")),
+                    stat: Stat::from(&metadata),
+                });
+            } else if metadata.is_dir() && !behind.is_empty() && !is_within(&link.place, &behind) {
+                let is_new = found.entered.insert(behind.clone());
+                if !is_new && !is_outer {
+                    continue;
+                }
+                for (path, stat) in self.everything_below(&behind)? {
+                    if is_own(&path) {
+                        continue;
+                    }
+                    let rest = path.strip_prefix(&*behind).unwrap_or(&path);
+                    let alias = Some(format!("{name}{rest}"));
+                    match stat.kind() {
+                        Kind::File => found.inputs.files.push(File { path, alias, stat }),
+                        Kind::Link => {
+                            let link = Link::new(path, alias, stat);
+                            waiting.insert(link.name.clone(), link);
+                        }
+                        Kind::Directory | Kind::Other => {}
+                    }
                 }
             }
+            is_outer = false;
         }
         Ok(())
     }
 
+    /// That a link is an input, and where it leads.
+    fn tell_link(&self, link: &Link, found: &mut Found) -> Result<String, InputError> {
+        let to = fs::read_link(self.root.join(&link.place))?;
+        let to = to
+            .to_str()
+            .ok_or_else(|| InputError::Name(link.name.clone()))?;
+        let links = &mut found.inputs.links;
+        links.push((link.name.clone(), to.to_owned(), link.stat));
+        Ok(to.to_owned())
+    }
+
+    /// The directory of the workspace that a link leads to, unless the link lies in it.
+    fn directory_behind(&self, link: &str) -> Option<String> {
+        let behind = self.inside(link)?;
+        let is_apart = !behind.is_empty() && !is_within(link, &behind);
+        (is_apart && self.root.join(&behind).is_dir()).then_some(behind)
+    }
+
     /// Where a link ends, relative to the workspace, if that lies in it and exists.
-    fn inside(&self, link: &Path) -> Option<String> {
-        let real = fs::canonicalize(link).ok()?;
+    fn inside(&self, link: &str) -> Option<String> {
+        let real = fs::canonicalize(self.root.join(link)).ok()?;
         let root: PathBuf = fs::canonicalize(self.root).ok()?;
         let inside = real.strip_prefix(root).ok()?.to_str()?.to_owned();
         (!self

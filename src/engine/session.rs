@@ -234,6 +234,7 @@ impl Session {
 
     pub fn finder(&self) -> Finder<'_> {
         Finder {
+            walker: &self.walker,
             root: &self.ws.root,
             cache_dir: self.cache_inside.as_deref(),
             claims: &self.claims,

@@ -3,6 +3,8 @@
 //! Patterns of a target are matched against every file of its project on every run, so they are
 //! compared name by name as they are, without being compiled. `*` matches a leading dot, as in git.
 
+use super::paths::is_within;
+
 /// For so many patterns braces may stand: they are compared one by one.
 pub const MOST: usize = 1000;
 
@@ -41,6 +43,18 @@ impl Alternative {
         let below = below.and_then(|below| below.strip_prefix('/'));
         below.is_some_and(|below| !below.is_empty() && matches_parts(&self.parts, below))
     }
+
+    fn can_match_below(&self, directory: &str) -> bool {
+        if self.fixed.is_empty() {
+            return leads_below(&self.parts, directory);
+        }
+        if is_within(&self.fixed, directory) {
+            return true;
+        }
+        let below = directory.strip_prefix(&*self.fixed);
+        let below = below.and_then(|below| below.strip_prefix('/'));
+        below.is_some_and(|below| leads_below(&self.parts, below))
+    }
 }
 
 impl Glob {
@@ -59,6 +73,12 @@ impl Glob {
         self.alternatives
             .iter()
             .any(|alternative| alternative.matches(path))
+    }
+
+    /// Whether something below a directory can be matched.
+    pub fn can_match_below(&self, directory: &str) -> bool {
+        let mut alternatives = self.alternatives.iter();
+        alternatives.any(|alternative| alternative.can_match_below(directory))
     }
 
     /// The directories that hold all that can match: what comes before the first wildcard.
@@ -125,6 +145,21 @@ fn matches_parts(parts: &[Box<str>], path: &str) -> bool {
         return rest.is_empty();
     }
     matches_parts(rest, tail)
+}
+
+/// Whether `directory` matches the first parts, and some are left for what is below.
+fn leads_below(parts: &[Box<str>], directory: &str) -> bool {
+    let Some((first, rest)) = parts.split_first() else {
+        return false;
+    };
+    let (name, tail) = directory.split_once('/').unwrap_or((directory, ""));
+    &**first == "**"
+        || matches_name(first.as_bytes(), name.as_bytes())
+            && if tail.is_empty() {
+                !rest.is_empty()
+            } else {
+                leads_below(rest, tail)
+            }
 }
 
 /// One name against one pattern part; backtracks to the last `*` alone, so it is never exponential.
@@ -290,6 +325,28 @@ mod tests {
         ];
         for (pattern, path) in no {
             assert!(!Glob::new(pattern).matches(path), "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn directories_that_can_hold_a_match_are_told_from_others() {
+        for (pattern, directory, can) in [
+            ("src/**/*.c", "src", true),
+            ("src/**/*.c", "src/a/b", true),
+            ("src/**/*.c", "srcs", false),
+            ("src/*/x.c", "src/a", true),
+            ("src/*/x.c", "src/a/b", false),
+            ("src/a/b/*.c", "src/a", true),
+            ("*.c", "a", false),
+            ("*.c", "a.c", false),
+            ("*/*.c", "a", true),
+            ("{a/b,c}/*", "c", true),
+            ("{a/b,c}/*", "b", false),
+            ("a?/*/c", "ab/x", true),
+            ("a?/*/c", "b/x", false),
+        ] {
+            let told = Glob::new(pattern).can_match_below(directory);
+            assert_eq!(told, can, "{pattern} {directory}");
         }
     }
 

@@ -245,6 +245,50 @@ fn hazard_3_an_ignored_file_that_is_named_is_an_input() {
     bed.expect(&["t"], &[]);
 }
 
+#[test]
+fn braces_in_ignore_files_are_what_git_takes_them_for() {
+    let bed = Bed::new("[target.t]\nrun = 'echo t >> ../ran'\n");
+    bed.commit();
+    let rules =
+        "*.{gen,tmp}\n\\{a,b\\}\n[{}]c\n[!{]d\n[]{]e\n[{f\n{g\nh}\n\\\\{i}\n!{j,k}.{gen,tmp}\n";
+    bed.write(".gitignore", rules);
+    bed.write("../home/global", "*.{obj,lib}\n");
+    bed.git(&["config", "--global", "core.excludesFile", "~/global"]);
+    for name in [
+        "a.gen",
+        "a.{gen,tmp}",
+        "{j,k}.{gen,tmp}",
+        "{a,b}",
+        "a",
+        "{c",
+        "}c",
+        "\\c",
+        "{d",
+        "dd",
+        "]e",
+        "{e",
+        "[{f",
+        "{g",
+        "g",
+        "h}",
+        "h",
+        "\\{i}",
+        "{i}",
+        "a.obj",
+        "a.{obj,lib}",
+    ] {
+        bed.write(name, "one\n");
+        bed.forge(&["t"]);
+        bed.ran();
+        bed.write(name, "two\n");
+        bed.forge(&["t"]);
+        let is_input = !bed.ran().is_empty();
+        let others = bed.git(&["ls-files", "-z", "--others", "--exclude-standard"]);
+        let git_sees = others.split('\0').any(|other| other == name);
+        assert_eq!(is_input, git_sees, "{name}");
+    }
+}
+
 const COUNT: &str = "[target.t]\ninputs = [\"src/**\", \"maybe.txt\"]\noutputs = [\"out\"]\n\
                      run = 'echo t >> ../ran; cat src/* > out'\n\
                      [target.other]\ninputs = []\nrun = 'echo other >> ../ran'\n";

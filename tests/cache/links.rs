@@ -183,6 +183,133 @@ fn a_linked_input_is_the_link_and_what_is_behind_it() {
     bed.expect(&["t"], &[]);
 }
 
+#[test]
+fn links_behind_a_linked_directory_are_inputs_with_what_they_lead_to() {
+    for inputs in ["src/**", "src"] {
+        let bed = Bed::new(&format!(
+            "[target.t]\ninputs = [\"{inputs}\"]\noutputs = [\"out\"]\n\
+             run = 'echo t >> ../ran; cat src/vendor/x src/vendor/more/x > out'\n"
+        ));
+        for name in ["a", "b"] {
+            bed.write(format!("{name}/x"), name);
+        }
+        for directory in ["src", "real", "other"] {
+            bed.write(format!("{directory}/own"), "");
+        }
+        bed.write("../outside", "one\n");
+        bed.link("../real", "src/vendor");
+        bed.link("../a/x", "real/x");
+        bed.link("../other", "real/more");
+        bed.link("../../outside", "real/outside");
+        bed.link("../out", "real/made");
+        // In circles: around the workspace, and around the two directories.
+        bed.link("..", "real/up");
+        bed.link("../real", "other/back");
+        bed.link("../b/x", "other/x");
+        bed.expect(&["t"], &["t"]);
+        bed.expect(&["t"], &[]);
+        assert_eq!(bed.read("out"), "ab");
+        bed.write("a/x", "edited ");
+        bed.expect(&["t"], &["t"]);
+        bed.remove("real/x");
+        bed.link("../b/x", "real/x");
+        bed.expect(&["t"], &["t"]);
+        assert_eq!(bed.read("out"), "bb");
+        bed.write("b/new", "c");
+        bed.remove("other/x");
+        bed.link("../b/new", "other/x");
+        bed.expect(&["t"], &["t"]);
+        assert_eq!(bed.read("out"), "bc");
+        bed.write("../outside", "two\n");
+        bed.expect(&["t"], &[]);
+    }
+}
+
+/// What a target with these inputs does when the files are edited one by one, in a workspace with links to directories:
+/// of the files those that it runs again for.
+fn matched(inputs: &str, files: &[&str]) -> Vec<String> {
+    let bed = Bed::new(&format!(
+        "[target.t]\ninputs = [{inputs}]\noutputs = [\"out.c\", \"real/*.o.c\"]\n\
+         run = 'echo t >> ../ran; echo > out.c; echo > real/made.o.c'\n\
+         [target.other]\ninputs = []\noutputs = [\"real/other.c\"]\nrun = 'echo > real/other.c'\n"
+    ));
+    bed.write(".gitignore", "ignored*\n");
+    for file in ["src/own", "real/x.h", "real/other.c", "out.c"]
+        .iter()
+        .chain(files)
+    {
+        bed.write(file, "one\n");
+    }
+    bed.commit();
+    bed.link("../real", "src/vendor");
+    bed.link("..", "src/up");
+    bed.link("../ignored", "src/more");
+    bed.link("../deep", "real/deep");
+    bed.link("../deep/y.c", "real/linked.c");
+    bed.expect(&["t"], &["t"]);
+    bed.expect(&["t"], &[]);
+    let is_seen = |file: &&&str| {
+        bed.write(file, "two\n");
+        bed.forge(&["t"]);
+        bed.ran() == ["t"]
+    };
+    files
+        .iter()
+        .filter(is_seen)
+        .map(|file| (*file).to_owned())
+        .collect()
+}
+
+#[test]
+fn globs_match_behind_a_linked_directory_by_the_path_through_the_link() {
+    let files = [
+        "real/x.c",
+        "real/x.h",
+        "real/other.c",
+        "real/ignored.c",
+        "deep/y.c",
+        "deep/y.h",
+        "deep/z.c",
+        "ignored/w.c",
+    ];
+    for (inputs, expected) in [
+        (
+            "'src/**/*.c'",
+            &["real/x.c", "deep/y.c", "deep/z.c", "ignored/w.c"][..],
+        ),
+        ("'src/*/x.c'", &["real/x.c"]),
+        ("'src/*/*/y.?'", &["deep/y.c", "deep/y.h"]),
+        ("'src/*.c', 'src/vendor/x.*'", &["real/x.c", "real/x.h"]),
+        (
+            "'src/**/*.c', '!src/vendor/deep/**'",
+            &["real/x.c", "deep/y.c", "ignored/w.c"],
+        ),
+        ("'src/**/*.c', '!src/vendor'", &["ignored/w.c"]),
+        ("'src/*.c', 'src/own'", &[]),
+    ] {
+        assert_eq!(matched(inputs, &files), expected, "{inputs}");
+    }
+}
+
+#[test]
+fn a_circle_behind_linked_directories_ends_and_hides_nothing() {
+    let bed = Bed::new(
+        "[target.t]\ninputs = [\"src/*/*/*/x\"]\noutputs = [\"out\"]\n\
+         run = 'echo t >> ../ran; cat src/vendor/deep/back/x > out'\n",
+    );
+    for file in ["src/own", "real/x", "deep/own"] {
+        bed.write(file, "one\n");
+    }
+    bed.link("../real", "src/vendor");
+    bed.link("../deep", "real/deep");
+    bed.link("../real", "deep/back");
+    bed.link("..", "deep/up");
+    bed.expect(&["t"], &["t"]);
+    bed.expect(&["t"], &[]);
+    bed.write("real/x", "two\n");
+    bed.expect(&["t"], &["t"]);
+}
+
 /// Replaces what the cache has of the only target by a manifest that was never captured.
 fn forge_manifest(bed: &Bed, change: impl Fn(&mut Manifest)) {
     let cache = bed.path(".forge");

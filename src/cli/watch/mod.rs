@@ -43,8 +43,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const CALM: Duration = Duration::from_secs(1);
 /// So many changes at once are no edit any more.
 const MANY: usize = 1000;
-/// In so many runs on end a file may change before it is taken for something that the run itself writes.
+/// In so many runs on end a file may change before it is suspected that the run itself writes it.
 const STREAK: usize = 3;
+/// So often it is looked after all whether somebody else wrote it, each time after a longer pause.
+const DOUBTS: usize = 3;
 
 /// Runs until a signal ends it; the exit code.
 ///
@@ -66,6 +68,7 @@ pub fn run(context: &Context, words: &Words) -> Result<u8, Ended> {
         touched: Touched::default(),
         unsettled: false,
         streaks: HashMap::new(),
+        took: Duration::ZERO,
     };
     watch.warn();
     let ended = watch.until_interrupted();
@@ -131,6 +134,16 @@ struct Watch<'a> {
     unsettled: bool,
     /// In how many runs on end a file changed.
     streaks: HashMap<String, usize>,
+    /// How long the last run took.
+    took: Duration,
+}
+
+/// What follows from what changed during a run.
+enum Then {
+    Run,
+    /// Only if nothing changes for so long.
+    RunAfter(Duration),
+    Wait,
 }
 
 impl Watch<'_> {
@@ -138,7 +151,10 @@ impl Watch<'_> {
         let mut changed = None;
         loop {
             let first = changed.is_none();
-            match self.once(changed.as_ref()) {
+            let began = Instant::now();
+            let ran = self.once(changed.as_ref());
+            self.took = began.elapsed();
+            match ran {
                 Ok(Ran::Interrupted) => return Ok(()),
                 Err(ended) if first => return Err(ended),
                 Ok(Ran::Silently) if !first => {}
@@ -268,12 +284,21 @@ impl Watch<'_> {
     fn next(&mut self) -> Option<Changed> {
         // What changed during the run is told of with a delay.
         let during = self.settle(None)?;
-        if self.is_news(&during) {
-            return Some(during.paths);
-        }
+        let mut doubt = match self.judge(&during) {
+            Then::Run => return Some(during.paths),
+            Then::RunAfter(pause) => Some(Instant::now() + pause),
+            Then::Wait => None,
+        };
         loop {
-            let first = match self.happening.recv_timeout(CALM) {
+            let heard = match doubt {
+                Some(until) => self.happening.recv_deadline(until),
+                None => self.happening.recv_timeout(CALM),
+            };
+            let first = match heard {
                 Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) if doubt.take().is_some() => {
+                    return Some(during.paths);
+                }
                 Err(RecvTimeoutError::Timeout) if self.settle_down() => return Some(Changed::new()),
                 Err(RecvTimeoutError::Timeout) => self.happening.recv().ok()?,
                 Err(RecvTimeoutError::Disconnected) => return None,
@@ -325,23 +350,29 @@ impl Watch<'_> {
         Some(())
     }
 
-    /// Whether what changed during a run asks for another: not what changes every time, which a run writes itself.
-    fn is_news(&mut self, during: &Seen) -> bool {
+    /// Whether what changed during a run asks for another. What changes every time a run may write itself, or somebody who
+    /// saves often: the next one tells, after a pause that is no shorter than the run was.
+    fn judge(&mut self, during: &Seen) -> Then {
         self.streaks.retain(|path, _| during.paths.contains(path));
         for path in &during.paths {
             *self.streaks.entry(path.clone()).or_default() += 1;
         }
-        let own = self.streaks.iter().find(|(_, runs)| **runs >= STREAK);
-        let own = own.map(|(path, _)| path.clone());
-        let only_own = self.streaks.values().all(|runs| *runs >= STREAK);
-        if let (true, Some(path)) = (only_own, own) {
-            self.tell(&format!(
-                "{} changes in every run: if a target writes it, name it in outputs or have git ignore it.",
-                printable(&path)
-            ));
-            return false;
+        let shortest = self
+            .streaks
+            .iter()
+            .min_by(|a, b| (a.1, a.0).cmp(&(b.1, b.0)));
+        let Some((path, runs)) = shortest.filter(|(_, runs)| **runs >= STREAK) else {
+            return if during.any() { Then::Run } else { Then::Wait };
+        };
+        let doubts = *runs - STREAK;
+        if doubts < DOUBTS {
+            return Then::RunAfter(self.took.max(CALM) * (1 << doubts));
         }
-        during.any()
+        self.tell(&format!(
+            "{} changes in every run: if a target writes it, name it in outputs or have git ignore it; if not, save it once more.",
+            printable(path)
+        ));
+        Then::Wait
     }
 
     fn tell(&self, text: &str) {

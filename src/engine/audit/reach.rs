@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use crate::cache::inputs::{self, Inputs};
+use crate::cache::walk::{join, split};
 use crate::graph;
 use crate::pipeline::glob::Glob;
 use crate::pipeline::model::{OutputPattern, Target};
@@ -60,7 +61,14 @@ impl Reach {
             outputs: Patterns::default(),
         };
         let files = inputs.files.iter().map(|file| file.path.clone());
-        let links = inputs.links.iter().map(|(path, ..)| path.clone());
+        // The one behind another is opened where it is.
+        let links = inputs.links.iter().map(|(path, ..)| {
+            let (directory, name) = split(path);
+            let there = real(&session.ws.root.join(directory));
+            let inside = there.strip_prefix(&reach.root).ok();
+            let there = inside.and_then(Path::to_str).unwrap_or(directory);
+            join(there, name)
+        });
         reach.files.extend(files.chain(links));
         reach.files.extend(inputs.absent.iter().cloned());
         // Their values are in the key.
