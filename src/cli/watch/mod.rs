@@ -369,7 +369,7 @@ impl Watch<'_> {
             return Then::RunAfter(self.took.max(CALM) * (1 << doubts));
         }
         self.tell(&format!(
-            "{} changes in every run: if a target writes it, name it in outputs or have git ignore it; if not, save it once more.",
+            "{} changes in every run: if a target writes it, exclude it from inputs or have git ignore it; if not, save it once more.",
             printable(path)
         ));
         Then::Wait
