@@ -5,14 +5,33 @@
 //! the caller asks git itself.
 
 /// Paths relative to the repository's top, sorted as bytes.
+#[derive(Default)]
 pub struct Tracked {
     paths: Vec<Box<[u8]>>,
+    /// Those where the commit of another repository is tracked, in no order.
+    modules: Vec<String>,
 }
 
 impl Tracked {
-    pub fn new(mut paths: Vec<Box<[u8]>>) -> Self {
+    pub fn new(mut paths: Vec<Box<[u8]>>, modules: Vec<String>) -> Self {
         paths.sort_unstable();
-        Self { paths }
+        Self { paths, modules }
+    }
+
+    pub fn modules(&self) -> &[String] {
+        &self.modules
+    }
+
+    /// Adds what the repository in a directory tracks.
+    pub fn add(&mut self, directory: &str, inner: &Tracked) {
+        let prefix = format!("{directory}/");
+        let paths = inner.paths.iter();
+        self.paths
+            .extend(paths.map(|path| [prefix.as_bytes(), path].concat().into()));
+        self.paths.sort_unstable();
+        let modules = inner.modules.iter();
+        self.modules
+            .extend(modules.map(|module| format!("{prefix}{module}")));
     }
 
     pub fn contains(&self, path: &str) -> bool {
@@ -33,6 +52,9 @@ impl Tracked {
     }
 }
 
+/// The mode of an entry that is the commit of another repository.
+const MODULE: u32 = 0o160_000;
+
 /// The names in an index file with object names of 20 bytes; none where the file is of another kind
 /// (a split or sparse index, SHA-256, damage).
 pub fn parse(bytes: &[u8]) -> Option<Tracked> {
@@ -47,8 +69,10 @@ pub fn parse(bytes: &[u8]) -> Option<Tracked> {
         return None;
     }
     let mut paths: Vec<Box<[u8]>> = Vec::with_capacity((count as usize).min(bytes.len() / 62));
+    let mut modules = Vec::new();
     let mut at = 12;
     for _ in 0..count {
+        let is_module = word(at + 24)? == MODULE;
         let flags = u16::from_be_bytes(bytes.get(at + 60..at + 62)?.try_into().ok()?);
         let extended = version >= 3 && flags & 0x4000 != 0;
         let name_at = at + if extended { 64 } else { 62 };
@@ -65,6 +89,8 @@ pub fn parse(bytes: &[u8]) -> Option<Tracked> {
             // Padded with one to eight NULs to a multiple of eight.
             at += (name_at - at + name.len() + 8) & !7;
         }
+        let module = paths.last().filter(|_| is_module);
+        modules.extend(module.and_then(|path| Some(std::str::from_utf8(path).ok()?.to_owned())));
     }
     let rest = bytes.get(at..bytes.len().checked_sub(20)?)?;
     let special = [b"link".as_slice(), b"sdir"];
@@ -74,7 +100,23 @@ pub fn parse(bytes: &[u8]) -> Option<Tracked> {
     {
         return None;
     }
-    Some(Tracked::new(paths))
+    Some(Tracked::new(paths, modules))
+}
+
+/// The same from what `git ls-files -s -z` says.
+pub fn listed(text: &[u8]) -> Tracked {
+    let mut all = Tracked::default();
+    for entry in text.split(|&byte| byte == 0) {
+        let Some(tab) = entry.iter().position(|&byte| byte == b'\t') else {
+            continue;
+        };
+        let name = &entry[tab + 1..];
+        if let (true, Ok(module)) = (entry.starts_with(b"160000 "), std::str::from_utf8(name)) {
+            all.modules.push(module.to_owned());
+        }
+        all.paths.push(name.into());
+    }
+    Tracked::new(all.paths, all.modules)
 }
 
 /// The names of the extensions that follow the entries; none where the entries didn't end where they should.
@@ -138,6 +180,18 @@ mod tests {
             );
             assert!(tracked.any_below("b") && !tracked.any_below("a") && !tracked.contains("b/c"));
         }
+    }
+
+    #[test]
+    fn what_git_lists_is_read_like_the_index() {
+        let tracked = listed(b"100644 a1 0\ta b/c\x00160000 b2 0\tlib/x\x00120000 c3 0\tz\x00");
+        assert!(
+            ["a b/c", "lib/x", "z"]
+                .iter()
+                .all(|name| tracked.contains(name))
+        );
+        assert_eq!(tracked.modules(), ["lib/x"]);
+        assert!(listed(b"").paths.is_empty());
     }
 
     #[test]

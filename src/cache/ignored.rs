@@ -32,6 +32,8 @@ pub struct Repository {
     pub git_dir: PathBuf,
     /// Where `info/exclude` and refs lie.
     pub common_dir: PathBuf,
+    /// Where it has none, the index needn't be read to know.
+    has_modules: bool,
 }
 
 /// The ignore file of a directory and, below it in rank, those of the directories above.
@@ -64,6 +66,12 @@ impl Ignores {
             let above = self.root.ancestors().skip(1);
             let above = above.take_while(|directory| directory.starts_with(&repository.top));
             files.extend(above.map(|directory| directory.join(".gitignore")));
+            for module in self.modules() {
+                if let Some(module) = Repository::at(&repository.top.join(module)) {
+                    files.push(module.git_dir.join("index"));
+                    files.push(module.common_dir.join("info/exclude"));
+                }
+            }
         }
         let stat = |file: &PathBuf| fs::metadata(file).ok().map(|found| Stat::from(&found));
         files.iter().map(stat).collect()
@@ -94,6 +102,30 @@ impl Ignores {
         rules.clone()
     }
 
+    /// The rules inside a directory that may be the top of a submodule: there its own hold, and no others.
+    pub fn inside_module(&self, directory: &str, rules: Option<Arc<Rules>>) -> Option<Arc<Rules>> {
+        let path = self.in_repository(directory);
+        if !self.modules().contains(&path) {
+            return rules;
+        }
+        let Some(module) = Repository::at(&self.root.join(directory)) else {
+            return rules;
+        };
+        let exclude = module.common_dir.join("info/exclude");
+        add(global_rules(&path), &path, &exclude)
+    }
+
+    /// The tops of the submodules, relative to the repository's.
+    fn modules(&self) -> &[String] {
+        match &self.repository {
+            Some(repository) if repository.has_modules => {
+                let tracked = self.tracked.get_or_init(|| repository.tracked());
+                tracked.modules()
+            }
+            _ => &[],
+        }
+    }
+
     fn is_tracked(&self, path: &str, is_directory: bool) -> bool {
         let Some(repository) = &self.repository else {
             return false;
@@ -117,7 +149,7 @@ impl Ignores {
 
     /// `core.excludesFile`, `info/exclude`, and the ignore files from the repository's top to the workspace's root.
     fn rules_above(&self) -> Option<Arc<Rules>> {
-        let mut rules = global_rules();
+        let mut rules = global_rules("");
         let Some(repository) = &self.repository else {
             return self.with_file_of("", rules);
         };
@@ -163,17 +195,17 @@ fn is_ignored_by(rules: &Option<Arc<Rules>>, path: &str, is_directory: bool) -> 
     false
 }
 
-/// What `core.excludesFile` names, or git's default for it. The configuration is only looked through properly where it
-/// speaks of one.
-fn global_rules() -> Option<Arc<Rules>> {
+/// What `core.excludesFile` names, or git's default for it, for the repository with this top. The configuration is only
+/// looked through properly where it speaks of one.
+fn global_rules(directory: &str) -> Option<Arc<Rules>> {
     let names_one = |file: &Option<PathBuf>| {
         let text = file.as_ref().and_then(|file| fs::read_to_string(file).ok());
         text.is_some_and(|text| text.to_ascii_lowercase().contains("excludesfile"))
     };
     if global_configs().iter().any(names_one) {
-        return add(None, "", &gitconfig_excludes_path()?);
+        return add(None, directory, &gitconfig_excludes_path()?);
     }
-    add(None, "", &config_directory()?.join("ignore"))
+    add(None, directory, &config_directory()?.join("ignore"))
 }
 
 /// Where git looks for its user's configuration.
@@ -192,6 +224,12 @@ fn config_directory() -> Option<PathBuf> {
 }
 
 impl Repository {
+    /// The one whose top this directory is; a link may lead around in a circle.
+    fn at(top: &Path) -> Option<Self> {
+        let is_top = !top.is_symlink() && top.join(".git").exists();
+        is_top.then(|| Self::find(top))?
+    }
+
     pub fn find(root: &Path) -> Option<Self> {
         let top = root
             .ancestors()
@@ -211,25 +249,33 @@ impl Repository {
             top: top.to_path_buf(),
             git_dir,
             common_dir,
+            has_modules: top.join(".gitmodules").exists(),
         })
     }
 
-    /// From the index file, or from git where the file is of a kind that isn't read here.
+    /// Of the submodules as well, as if all were one repository.
     fn tracked(&self) -> Tracked {
+        let mut tracked = self.tracked_itself();
+        for module in tracked.modules().to_vec() {
+            if let Some(inner) = Self::at(&self.top.join(&module)) {
+                tracked.add(&module, &inner.tracked());
+            }
+        }
+        tracked
+    }
+
+    /// From the index file, or from git where the file is of a kind that isn't read here.
+    fn tracked_itself(&self) -> Tracked {
         let bytes = match fs::read(self.git_dir.join("index")) {
             Ok(bytes) => bytes,
-            Err(_) => return Tracked::new(Vec::new()),
+            Err(_) => return Tracked::default(),
         };
         gitindex::parse(&bytes).unwrap_or_else(|| {
             let listed = Command::new("git")
                 .current_dir(&self.top)
-                .args(["ls-files", "-z"])
+                .args(["ls-files", "-s", "-z"])
                 .output();
-            let bytes = listed.map(|output| output.stdout).unwrap_or_default();
-            let names = bytes
-                .split(|&byte| byte == 0)
-                .filter(|name| !name.is_empty());
-            Tracked::new(names.map(Box::from).collect())
+            gitindex::listed(&listed.map(|output| output.stdout).unwrap_or_default())
         })
     }
 }

@@ -172,6 +172,7 @@ impl Walker {
                 return None;
             }
             rules = self.ignores.inside(&path, &rules);
+            rules = self.ignores.inside_module(&path, rules);
             if path != directory {
                 rules = self.ignores.with_file_of(&path, rules);
             }
@@ -202,12 +203,17 @@ impl Walker {
             }
             Err(error) => return Err(with_path(error, &self.root.join(path))),
         };
-        let is_rules = |name: &Name| names.bytes(*name) == b".gitignore";
-        let rules = if !path.is_empty() && names.all.iter().any(is_rules) {
-            self.ignores.with_file_of(path, above.clone())
-        } else {
-            above.clone()
+        let holds = |wanted: &[u8]| {
+            let mut all = names.all.iter();
+            !path.is_empty() && all.any(|name| names.bytes(*name) == wanted)
         };
+        let mut rules = above.clone();
+        if holds(b".git") {
+            rules = self.ignores.inside_module(path, rules);
+        }
+        if holds(b".gitignore") {
+            rules = self.ignores.with_file_of(path, rules);
+        }
         let mut listing = Listing {
             names: String::with_capacity(names.length()),
             files: Vec::with_capacity(names.all.len()),

@@ -289,6 +289,33 @@ fn braces_in_ignore_files_are_what_git_takes_them_for() {
     }
 }
 
+#[test]
+fn inside_a_submodule_its_own_ignore_files_hold_and_no_others() {
+    let bed = Bed::new("[target.t]\nrun = 'echo t >> ../ran'\n");
+    let theirs = bed.base().join("theirs");
+    let files = ["lib/x.c", "top.c", "gen.log", "deep/a.tmp"];
+    for file in files {
+        bed.write(format!("../theirs/{file}"), "one\n");
+    }
+    bed.write("../theirs/.gitignore", "*.log\n*.bak\n");
+    bed.git_in(&theirs, &["init", "-q"]);
+    bed.git_in(&theirs, &["add", "-A", "-f"]);
+    bed.git_in(&theirs, &["commit", "-q", "-m", "theirs"]);
+    bed.git(&["init", "-q", "-b", "main"]);
+    bed.write(".gitignore", "lib/\n*.tmp\n");
+    bed.git(&["submodule", "--quiet", "add", "../theirs", "vendor"]);
+    bed.commit();
+    bed.expect(&["t"], &["t"]);
+    for file in files.into_iter().chain(["new.tmp"]) {
+        bed.write(format!("vendor/{file}"), "two\n");
+        bed.expect(&["t"], &["t"]);
+        bed.expect(&["t"], &[]);
+    }
+    bed.write("vendor/new.bak", "");
+    bed.write("lib/x.c", "");
+    bed.expect(&["t"], &[]);
+}
+
 const COUNT: &str = "[target.t]\ninputs = [\"src/**\", \"maybe.txt\"]\noutputs = [\"out\"]\n\
                      run = 'echo t >> ../ran; cat src/* > out'\n\
                      [target.other]\ninputs = []\nrun = 'echo other >> ../ran'\n";
