@@ -123,7 +123,7 @@ fn times_beyond_all_measure_are_drawn_too() {
         }
         format!("{run}\n")
     });
-    bed.write(".forge/history.jsonl", &lines.collect::<String>());
+    bed.write(".forge/history.jsonl", lines.collect::<String>());
     for command in ["dashboard", "stats", "history"] {
         let ran = bed.plain(&[command]);
         assert_eq!(ran.code, 0, "{ran:?}");
