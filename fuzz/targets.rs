@@ -78,6 +78,7 @@ pub fn interpolation(data: &[u8]) {
             Piece::Literal(literal) => assert_eq!(literal, raw),
             Piece::Reference(inside) => assert_eq!(format!("${{{inside}}}"), raw),
             Piece::Unclosed => assert!(raw.starts_with("${")),
+            Piece::Foreign(key) => assert!(raw.starts_with("${") && raw.contains(key)),
         }
         at = range.end;
     }

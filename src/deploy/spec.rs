@@ -144,6 +144,9 @@ impl Within<'_> {
             match piece {
                 Piece::Literal(text) => out.push_str(text),
                 Piece::Unclosed => return Err(format!("`{}` has no `}}`", &raw[range])),
+                Piece::Foreign(name) => {
+                    return Err(format!("`{}` is written ${{{name}}}", &raw[range]));
+                }
                 Piece::Reference(name) => out.push_str(&self.named(name, vars)?),
             }
         }

@@ -31,6 +31,8 @@ pub enum Piece<'a> {
     Reference(&'a str),
     /// `${env.X` with no `}` behind it.
     Unclosed,
+    /// What stands between `${{` and `}}`, or in `${ }` beside the spaces: a reference as others write it. No shell has it.
+    Foreign(&'a str),
 }
 
 /// Cuts a string into its pieces, each with its range.
@@ -64,6 +66,9 @@ pub fn scan(raw: &str) -> Vec<(Piece<'_>, Range<usize>)> {
 /// A reference at the beginning of `text`, and its length.
 fn reference(text: &str) -> Option<(Piece<'_>, usize)> {
     let body = text.strip_prefix("${")?;
+    if body.starts_with(['{', ' ']) {
+        return foreign(body).map(|(piece, taken)| (piece, "${".len() + taken));
+    }
     if body.starts_with("args}") {
         return Some((Piece::Reference("args"), "${args}".len()));
     }
@@ -85,6 +90,18 @@ fn reference(text: &str) -> Option<(Piece<'_>, usize)> {
         false if known => Some((Piece::Unclosed, end + 2)),
         _ => None,
     }
+}
+
+/// `{ git.sha }}` or ` git.sha }` at the beginning of `text`, and its length.
+fn foreign(text: &str) -> Option<(Piece<'_>, usize)> {
+    let inner = text.strip_prefix('{');
+    let end = if inner.is_some() { "}}" } else { "}" };
+    let (body, rest) = inner.unwrap_or(text).split_once(end)?;
+    let key = body.trim_matches(' ');
+    let (namespace, name) = key.split_once('.')?;
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    let is_ours = NAMESPACES.contains(&namespace) && !name.is_empty() && name.chars().all(is_word);
+    is_ours.then_some((Piece::Foreign(key), text.len() - rest.len()))
 }
 
 /// Gives the values of references while something runs.

@@ -66,6 +66,7 @@ impl Resolver<'_> {
                     }
                 }
                 Piece::Unclosed => self.unclosed(&word, range),
+                Piece::Foreign(key) => self.foreign(&word, key, range),
             }
         }
         Text {
@@ -84,6 +85,18 @@ impl Resolver<'_> {
                     "write `{}}}`, or `$${{` for a literal `${{`",
                     word.text[range].trim_end()
                 )),
+        );
+    }
+
+    fn foreign(&mut self, word: &Word<'_>, key: &str, range: Range<usize>) {
+        let span = self.inside(word.span, word.text, range);
+        self.report(
+            Problem::new(
+                code::UNKNOWN_REFERENCE,
+                "a reference is written without spaces and in single braces",
+            )
+            .label(&span, "the shell would get this as it is")
+            .help(format!("write ${{{key}}}")),
         );
     }
 
@@ -113,7 +126,7 @@ impl Resolver<'_> {
         let mut out = String::new();
         let mut whole = true;
         for (piece, range) in scan(word.text) {
-            let span = self.inside(word.span, word.text, range);
+            let span = self.inside(word.span, word.text, range.clone());
             match piece {
                 Piece::Literal(text) => out.push_str(text),
                 Piece::Reference(body) => match self.plain_reference(body, &span, project) {
@@ -121,6 +134,10 @@ impl Resolver<'_> {
                     None => whole = false,
                 },
                 Piece::Unclosed => out.push_str("${"),
+                Piece::Foreign(key) => {
+                    self.foreign(&word, key, range);
+                    whole = false;
+                }
             }
         }
         whole.then_some(out)
