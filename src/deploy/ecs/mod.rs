@@ -33,6 +33,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::types::Service;
 
+use definitions::Registered;
+
 use super::error::{DeployError, Kind};
 use super::gates::Approval;
 use super::outcome::Outcome;
@@ -41,6 +43,7 @@ use super::provider::{BackPlan, LogLine, Provider, Record, Status, Wanted};
 use super::request::{Caller, Request};
 use super::seen::{DeploymentView, Rollout, ServiceView};
 use super::spec::Spec;
+use super::tags;
 use crate::aws::{Aws, AwsError, AwsErrorKind, Place};
 
 /// So many records say what goes on.
@@ -129,6 +132,13 @@ impl Ecs {
     fn mark(&self, service: &str) -> String {
         let cluster = convert::last_part(&self.cluster);
         format!("{cluster}/{}", convert::last_part(service))
+    }
+
+    /// Whether a deployment of it to this service completed and was checked.
+    fn is_marked(&self, registered: &Registered, service: &str) -> bool {
+        let mark = self.mark(service);
+        let marks = registered.definition.tags.get(tags::COMPLETED);
+        marks.is_some_and(|marks| marks.split(' ').any(|one| one == mark))
     }
 
     fn may_read_records(&self) -> bool {

@@ -202,15 +202,12 @@ impl Ecs {
         caller: &Caller<'_>,
     ) -> Result<Vec<Step>, DeployError> {
         let arns = self.revisions(family, TAGGED, caller)?;
-        let mark = self.mark(service);
         let mut steps = Vec::new();
         for arn in arns.iter().rev() {
             let Some(registered) = known.get(self, arn, caller) else {
                 continue;
             };
-            let marks = registered.definition.tags.get(tags::COMPLETED);
-            let mut marks = marks.unwrap_or_default().split(' ');
-            if marks.any(|one| one == mark) {
+            if self.is_marked(registered, service) {
                 steps.push(Step {
                     revision: registered.revision.clone(),
                     copy_of: copy_of(registered),

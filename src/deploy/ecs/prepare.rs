@@ -114,9 +114,11 @@ fn one(
     let changes = diff(&current.definition, &definition);
     let desired = spec.desired_count.filter(|count| *count != view.desired);
     let same = changes.is_empty() && desired.is_none() && view.is_stable();
-    let fresh = same && !request.force;
+    let unchecked = same && !request.force && !ecs.is_marked(&current, &view.name);
+    let fresh = same && !request.force && !unchecked;
     let good = match primary.rollout {
-        Rollout::Completed => Some(past::step(&running, &current)),
+        // What is still to be checked is no way back from itself.
+        Rollout::Completed if !unchecked => Some(past::step(&running, &current)),
         _ => last_good(ecs, &view.name, &running, named, caller)?,
     };
     let commits = match (&running.commit, &request.commit) {
@@ -130,9 +132,10 @@ fn one(
         definition,
         diff: changes,
         desired_count: desired.map(|count| (view.desired, count)),
-        breaker: !fresh && update::with_breaker(service, spec.on_failure).is_some(),
+        breaker: !fresh && !unchecked && update::with_breaker(service, spec.on_failure).is_some(),
         commits,
         fresh,
+        unchecked,
         // What was deregistered can't be deployed again: it gets a new revision.
         restart: same && request.force && current.active,
         running,
