@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::Ecs;
 use crate::aws::{AwsError, AwsErrorKind};
+use crate::deploy::diff::diff;
 use crate::deploy::error::{DeployError, Kind};
 use crate::deploy::request::Caller;
 use crate::deploy::seen::Revision;
@@ -101,14 +102,16 @@ impl Ecs {
         answer.registered()
     }
 
-    /// Registers a revision. It isn't done twice when an answer is lost: the newest revision is ours
-    /// where it carries our tags.
+    /// Registers a revision. It isn't done twice when an answer is lost: the newest revision is ours where it says the
+    /// same and carries our tags. Tags alone don't tell: services of one run may share a family and all of their tags,
+    /// as do copies of one revision that pin different images. What was throttled certainly did nothing.
     pub(super) fn register(
         &self,
         definition: &Definition,
         caller: &Caller<'_>,
     ) -> Result<Registered, DeployError> {
         let mut attempt = 1;
+        let mut lost = false;
         loop {
             let error = match self.register_once(definition) {
                 Ok(registered) => return Ok(registered),
@@ -125,8 +128,11 @@ impl Ecs {
             if caller.is_cancelled() {
                 return Err(DeployError::interrupted());
             }
-            if let Ok(newest) = self.definition(definition.family(), caller)
+            lost |= error.kind == AwsErrorKind::Unreachable;
+            if lost
+                && let Ok(newest) = self.definition(definition.family(), caller)
                 && newest.definition.tags == definition.tags
+                && diff(&newest.definition, definition).is_empty()
             {
                 return Ok(newest);
             }
