@@ -8,7 +8,7 @@ use super::Ecs;
 use super::before::{Before, OneOff};
 use super::definitions::Registered;
 use super::rollout::{Ended, Rollout, now, rollout, unchanged, unknown};
-use super::undo::{Back, Failed};
+use super::undo::{Back, Failed, came_back};
 use crate::deploy::error::{DeployError, Kind};
 use crate::deploy::gates::Approval;
 use crate::deploy::outcome::{After, Ending, Outcome};
@@ -194,11 +194,9 @@ impl Work<'_> {
             };
         }
         // What ECS took back is seen to, but not done again.
-        if matches!(state, State::RolledBack { .. }) && touched.len() == 1 {
-            return Ending::Failed {
-                reason,
-                after: After::RolledBack,
-            };
+        if let (State::RolledBack { .. }, [part]) = (&state, touched) {
+            let after = came_back(self.ecs, part.plan, &part.registered, caller);
+            return Ending::Failed { reason, after };
         }
         self.undo(reason, touched, touched.len() - 1, caller)
     }
