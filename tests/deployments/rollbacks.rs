@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::aws::Aws;
 use crate::aws::ecs::behavior::Behavior;
+use crate::aws::faults::{Fault, What};
 use crate::aws::seed::Seed;
 use crate::bed::{Bed, events};
 use crate::mould::{REPOSITORY, digest};
@@ -346,4 +347,53 @@ fn programs_read_the_same() {
         (1, &"done".into())
     );
     assert_eq!(finished[0]["now"][0]["revision"], "app:1");
+}
+
+#[test]
+fn what_cant_be_read_isnt_passed_over() {
+    for records in [true, false] {
+        let bed = bed(&["one", "two"]);
+        if !records {
+            bed.aws.ecs(|ecs| ecs.service("app").rollouts.clear());
+        }
+        for what in [
+            What::Throttle,
+            What::ServerError,
+            What::CutBefore,
+            What::Denied,
+            What::Expired,
+        ] {
+            bed.aws
+                .inject(Fault::new("ecs:DescribeTaskDefinition", what).about("app:2"));
+            for args in [&BACK[..], &["rollback", "production", "-n"]] {
+                let ran = bed.forge(args);
+                ran.says("ecs:DescribeTaskDefinition")
+                    .says_not("goes back to")
+                    .says_not("passed over");
+                assert_ne!(ran.code, Some(0));
+            }
+            bed.aws.heal();
+        }
+        assert_eq!((&*bed.primary("app"), bed.updates()), ("app:3", 0));
+        bed.forge(&BACK).code(0).says("goes back to app:2");
+    }
+}
+
+#[test]
+fn what_was_good_is_read_or_nothing_goes_out() {
+    let bed = bed(&["one"]);
+    bed.aws
+        .ecs(|ecs| ecs.image_behaves(&digest("two"), Behavior::runs().slow(1e6)));
+    bed.commit("two");
+    let running = bed.start(&["deploy"]);
+    crate::bed::wait_for(&running, "2 pending");
+    running.signal(libc::SIGINT);
+    running.wait().code(130);
+    bed.commit("three");
+    bed.aws.forget_calls();
+    bed.aws
+        .inject(Fault::new("ecs:DescribeTaskDefinition", What::Throttle).about("app:2"));
+    let ran = bed.forge(&["deploy", "--takeover"]);
+    ran.says("ecs:DescribeTaskDefinition").says_not("✓ deploy");
+    assert_eq!(bed.updates(), 0);
 }

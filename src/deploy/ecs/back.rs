@@ -62,7 +62,7 @@ fn one(
     let step = past::step(&running, &current);
     let mut known = Known::default();
     let (step, skipped) = choose(ecs, spec, name, &step, wanted, &mut known, caller)?;
-    let target = known.get(ecs, &step.revision.to_string(), caller);
+    let target = known.get(ecs, &step.revision.to_string(), caller)?;
     let target = target.ok_or_else(|| nothing(name, &skipped))?;
     let image = past::image_of(target, named, step.digest.as_deref());
     let mut definition = target.definition.clone();
@@ -101,8 +101,8 @@ fn choose(
     let container = spec.container.as_deref();
     let asked = Asked::read(wanted, &running.revision.family)?;
     let remembered = ecs.completed(name, container, known, caller)?;
-    let decide = |completed: &[Step], known: &mut Known| {
-        let mut fit = |step: &Step| known.fit(ecs, step, container, caller);
+    let decide = |completed: &[Step], known: &Known| {
+        let mut fit = |step: &Step| known.fit(step, container, caller);
         asked.decide(completed, running, &mut fit)
     };
     let mut chosen = decide(&remembered, known);

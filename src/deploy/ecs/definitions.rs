@@ -86,6 +86,30 @@ impl Ecs {
         name: &str,
         caller: &Caller<'_>,
     ) -> Result<Registered, DeployError> {
+        let answer = self.describe_definition(name, caller);
+        answer.map_err(super::error)?.registered()
+    }
+
+    /// The same; `None` only where ECS says that there is none, not even an inactive one: a call that failed for any other
+    /// reason says nothing about that.
+    pub(super) fn find_definition(
+        &self,
+        name: &str,
+        caller: &Caller<'_>,
+    ) -> Result<Option<Registered>, DeployError> {
+        // ECS has no exception of its own for it.
+        let missing = |error: &AwsError| {
+            error.code.as_deref() == Some("ClientException")
+                && error.message.contains("Unable to describe task definition")
+        };
+        match self.describe_definition(name, caller) {
+            Ok(answer) => answer.registered().map(Some),
+            Err(error) if missing(&error) => Ok(None),
+            Err(error) => Err(super::error(error)),
+        }
+    }
+
+    fn describe_definition(&self, name: &str, caller: &Caller<'_>) -> Result<Answer, AwsError> {
         let answer = Answer::default();
         let call = self
             .client
@@ -98,8 +122,7 @@ impl Ecs {
         let call = self
             .aws
             .call_until("ecs:DescribeTaskDefinition", call, caller.cancelled);
-        call.map_err(super::error)?;
-        answer.registered()
+        call.map(|_| answer)
     }
 
     /// Registers a revision. It isn't done twice when an answer is lost: the newest revision is ours where it says the

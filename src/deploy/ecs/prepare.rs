@@ -7,7 +7,7 @@ use super::{Ecs, kept, logs, update};
 use crate::aws::AwsErrorKind;
 use crate::deploy::choice::{self, Back, Choice, Step};
 use crate::deploy::diff::diff;
-use crate::deploy::error::{DeployError, Kind};
+use crate::deploy::error::DeployError;
 use crate::deploy::gates::{self, Gate};
 use crate::deploy::plan::{Note, Plan, Running, ServicePlan};
 use crate::deploy::request::{Caller, Found, Request};
@@ -160,24 +160,17 @@ fn last_good(
     service: &str,
     running: &Running,
     named: Option<&str>,
-    caller: &mut Caller<'_>,
+    caller: &Caller<'_>,
 ) -> Result<Option<Step>, DeployError> {
     let mut known = Known::default();
-    let completed = match ecs.completed(service, named, &mut known, caller) {
-        Ok(completed) => completed,
-        Err(error) if error.kind == Kind::Interrupted => return Err(error),
-        Err(error) => {
-            caller.warn(format!("what completed before can't be read: {error}"));
-            return Ok(None);
-        }
-    };
+    let completed = ecs.completed(service, named, &mut known, caller)?;
     let running = Step {
         revision: running.revision.clone(),
         copy_of: None,
         digest: running.digest.clone(),
     };
     let behind = choice::behind(&completed, &running);
-    let mut fit = |step: &Step| known.fit(ecs, step, named, caller);
+    let mut fit = |step: &Step| known.fit(step, named, caller);
     Ok(
         match choice::choose(&behind, &running, Back::Steps(1), &mut fit) {
             Choice::Go { step, .. } => Some(step),
