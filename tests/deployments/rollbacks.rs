@@ -397,3 +397,19 @@ fn what_was_good_is_read_or_nothing_goes_out() {
     ran.says("ecs:DescribeTaskDefinition").says_not("✓ deploy");
     assert_eq!(bed.updates(), 0);
 }
+
+#[test]
+fn the_plan_goes_back_to_what_can_be_deployed() {
+    let bed = bed(&["one", "two"]);
+    let input = serde_json::json!({"taskDefinition": "app:3"});
+    let done = bed.aws.acts("DeregisterTaskDefinition", &input);
+    done.expect("deregistered");
+    let text = bed.ws.read("Pipeline.toml") + "smoke = [{ run = \"exit 9\" }]\n";
+    bed.ws.write("Pipeline.toml", &text);
+    bed.commit("three");
+    bed.forge(&["deploy"])
+        .code(5)
+        .says("goes back to app:2 if it fails")
+        .says("app: runs app:2 again");
+    assert_eq!((&*bed.primary("app"), runs(&bed)), ("app:2", digest("one")));
+}

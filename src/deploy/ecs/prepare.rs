@@ -9,7 +9,7 @@ use crate::deploy::choice::{self, Back, Choice, Step};
 use crate::deploy::diff::diff;
 use crate::deploy::error::DeployError;
 use crate::deploy::gates::{self, Gate};
-use crate::deploy::plan::{Note, Plan, Running, ServicePlan};
+use crate::deploy::plan::{Note, Plan, ServicePlan};
 use crate::deploy::request::{Caller, Found, Request};
 use crate::deploy::seen::{Rollout, ServiceView};
 use crate::deploy::tags;
@@ -116,10 +116,12 @@ fn one(
     let same = changes.is_empty() && desired.is_none() && view.is_stable();
     let unchecked = same && !request.force && !ecs.is_marked(&current, &view.name);
     let fresh = same && !request.force && !unchecked;
-    let good = match primary.rollout {
-        // What is still to be checked is no way back from itself.
-        Rollout::Completed if !unchecked => Some(past::step(&running, &current)),
-        _ => last_good(ecs, &view.name, &running, named, caller)?,
+    let step = past::step(&running, &current);
+    // What is still to be checked is no way back from itself, and what can't be deployed again is none at all.
+    let is_good = primary.rollout == Rollout::Completed && !unchecked;
+    let good = match is_good && past::fit(&current, &step, named, caller).is_ok() {
+        true => Some(step),
+        false => last_good(ecs, &view.name, step, named, caller)?,
     };
     let commits = match (&running.commit, &request.commit) {
         (Some(old), Some(new)) => (caller.commits)(old, new),
@@ -154,21 +156,16 @@ fn new_definition(
     Ok((container, definition))
 }
 
-/// What completed last, where what runs didn't.
+/// What completed last and can be deployed again, where what runs didn't or can't.
 fn last_good(
     ecs: &Ecs,
     service: &str,
-    running: &Running,
+    running: Step,
     named: Option<&str>,
     caller: &Caller<'_>,
 ) -> Result<Option<Step>, DeployError> {
     let mut known = Known::default();
     let completed = ecs.completed(service, named, &mut known, caller)?;
-    let running = Step {
-        revision: running.revision.clone(),
-        copy_of: None,
-        digest: running.digest.clone(),
-    };
     let behind = choice::behind(&completed, &running);
     let mut fit = |step: &Step| known.fit(step, named, caller);
     Ok(
