@@ -61,6 +61,8 @@ pub struct Observation<'a> {
     pub service: &'a ServiceView,
     /// The record of our deployment, where it can be read.
     pub record: Option<&'a ServiceDeployment>,
+    /// Records may be read, as far as is known: one may be listed and then not described.
+    pub records: bool,
     /// Since the deployment began.
     pub elapsed: Duration,
 }
@@ -122,8 +124,9 @@ impl Watch {
                 reason: format!("the service is {}: it was deleted", seen.service.status),
             },
             Some(record) => self.by_record(record, seen.service),
-            // The record is the better witness: while it can't be read, nothing is concluded.
-            None if self.record_seen => self.state.clone(),
+            // The record is the better witness: while it can't be read, nothing is concluded. Where it may not be, there
+            // is none.
+            None if self.record_seen && seen.records => self.state.clone(),
             None => self.by_list(ours, seen),
         };
         // ECS's own way back gets as long again: cutting in would be a second one.
@@ -277,6 +280,7 @@ mod tests {
             watch.observe(&Observation {
                 service,
                 record: record.as_ref(),
+                records: true,
                 elapsed: Duration::from_secs(second),
             });
         }
@@ -412,6 +416,7 @@ mod tests {
             let seen = Observation {
                 service,
                 record: None,
+                records: true,
                 elapsed,
             };
             watch.observe(&seen).clone()
@@ -425,6 +430,7 @@ mod tests {
             let seen = Observation {
                 service,
                 record: None,
+                records: true,
                 elapsed,
             };
             watch.observe(&seen).clone()
@@ -438,6 +444,7 @@ mod tests {
         let seen = Observation {
             service: &done,
             record: None,
+            records: true,
             elapsed: Duration::from_secs(900),
         };
         assert_eq!(*watch.observe(&seen), State::Completed);
@@ -451,6 +458,7 @@ mod tests {
             let seen = Observation {
                 service: &going(),
                 record: Some(&record),
+                records: true,
                 elapsed: Duration::from_secs(seconds),
             };
             watch.observe(&seen).clone()
@@ -470,6 +478,7 @@ mod tests {
             let seen = Observation {
                 service: &service,
                 record: Some(&first_life),
+                records: true,
                 elapsed: Duration::from_secs(1),
             };
             watch.observe(&seen).clone()
@@ -478,6 +487,25 @@ mod tests {
         assert_eq!(look(InProgress, 1), State::InProgress);
         assert_eq!(look(Completed, 0), State::InProgress);
         assert_eq!(look(Completed, 1), State::Completed);
+    }
+
+    #[test]
+    fn records_that_may_be_listed_only_leave_it_to_the_list() {
+        let listed = record(Status::InProgress);
+        let done = service(vec![deployment(OURS, true, Completed)]);
+        let mut watch = Watch::new(OURS.0, Duration::from_secs(100));
+        let mut look = |service: &ServiceView, record, records| {
+            let seen = Observation {
+                service,
+                record,
+                records,
+                elapsed: Duration::from_secs(1),
+            };
+            watch.observe(&seen).clone()
+        };
+        assert_eq!(look(&going(), Some(&listed), true), State::InProgress);
+        assert_eq!(look(&done, None, true), State::InProgress);
+        assert_eq!(look(&done, None, false), State::Completed);
     }
 
     fn looks() -> impl Strategy<Value = Vec<(ServiceView, Option<ServiceDeployment>)>> {

@@ -364,3 +364,14 @@ fn what_ecs_says_is_back_is_looked_at() {
         .inject(Fault::new("ecs:DescribeServices", What::Tells(gone)));
     running.wait().code(6).says("not rolled back");
 }
+
+#[test]
+fn records_of_which_only_the_list_may_be_read_stop_nothing() {
+    let bed = Bed::new("timeout = \"3s\"");
+    bed.aws
+        .inject(Fault::new("ecs:DescribeServiceDeployments", What::Denied));
+    bed.forge(&["deploy"])
+        .code(0)
+        .says("app runs app:2 (2 of 2)");
+    assert_eq!((&*bed.primary("app"), bed.updates()), ("app:2", 1));
+}

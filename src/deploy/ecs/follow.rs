@@ -175,6 +175,7 @@ impl Follower<'_> {
         let state = self.watch.observe(&Observation {
             service: &view,
             record: record.as_ref(),
+            records: self.ecs.may_read_records(),
             elapsed,
         });
         let state = state.clone();
