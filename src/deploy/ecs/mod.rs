@@ -141,6 +141,14 @@ impl Ecs {
         marks.is_some_and(|marks| marks.split(' ').any(|one| one == mark))
     }
 
+    /// What is to be seen in another account is somebody else's.
+    fn in_account(&self, spec: &Spec) -> Result<(), DeployError> {
+        match spec.account {
+            Some(_) => self.check(spec),
+            None => Ok(()),
+        }
+    }
+
     fn may_read_records(&self) -> bool {
         self.records.load(Ordering::Relaxed)
     }
@@ -200,6 +208,7 @@ impl Provider for Ecs {
     }
 
     fn status(&self, spec: &Spec, caller: &mut Caller<'_>) -> Result<Vec<Status>, DeployError> {
+        self.in_account(spec)?;
         status::status(self, spec, caller)
     }
 
@@ -209,6 +218,7 @@ impl Provider for Ecs {
         limit: usize,
         caller: &mut Caller<'_>,
     ) -> Result<Vec<Record>, DeployError> {
+        self.in_account(spec)?;
         status::history(self, spec, limit, caller)
     }
 
@@ -219,6 +229,7 @@ impl Provider for Ecs {
         line: &mut dyn FnMut(LogLine),
         caller: &mut Caller<'_>,
     ) -> Result<(), DeployError> {
+        self.in_account(spec)?;
         logs::show(self, spec, follow, line, caller)
     }
 
