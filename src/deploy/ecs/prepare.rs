@@ -7,7 +7,7 @@ use super::{Ecs, kept, logs, update};
 use crate::aws::AwsErrorKind;
 use crate::deploy::choice::{self, Back, Choice, Step};
 use crate::deploy::diff::diff;
-use crate::deploy::error::DeployError;
+use crate::deploy::error::{DeployError, Kind};
 use crate::deploy::gates::{self, Gate};
 use crate::deploy::plan::{Note, Plan, ServicePlan};
 use crate::deploy::request::{Caller, Found, Request};
@@ -162,10 +162,17 @@ fn last_good(
     service: &str,
     running: Step,
     named: Option<&str>,
-    caller: &Caller<'_>,
+    caller: &mut Caller<'_>,
 ) -> Result<Option<Step>, DeployError> {
     let mut known = Known::default();
-    let completed = ecs.completed(service, named, &mut known, caller)?;
+    let completed = match ecs.completed(service, named, &mut known, caller) {
+        Ok(completed) => completed,
+        Err(error) if error.kind == Kind::Interrupted => return Err(error),
+        Err(error) => {
+            caller.warn(format!("what completed before can't be read: {error}"));
+            return Ok(None);
+        }
+    };
     let behind = choice::behind(&completed, &running);
     let mut fit = |step: &Step| known.fit(step, named, caller);
     Ok(
