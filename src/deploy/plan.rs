@@ -48,8 +48,11 @@ pub struct ServicePlan {
     pub breaker: bool,
     /// Short ids and subjects of what lies between the running commit and the new one, newest first.
     pub commits: Vec<String>,
-    /// It runs exactly this already, and is stable: nothing is to be done.
+    /// It runs exactly this already, is stable, and was checked: nothing is to be done.
     pub fresh: bool,
+    /// It runs exactly this already, and is stable, but nobody has seen its checks pass: whoever deployed it failed there,
+    /// was ended before, or wasn't forge. The checks run, and decide as after any deployment.
+    pub unchecked: bool,
     /// It runs exactly this already, and shall run it anew: a new deployment of the revision that runs.
     pub restart: bool,
 }
@@ -107,8 +110,8 @@ impl Plan {
             }
             add(&sorted(&Value::Object(one.definition.fields().clone())).to_string());
             add(&format!(
-                "{:?} {} {}",
-                one.desired_count, one.breaker, one.restart
+                "{:?} {} {} {}",
+                one.desired_count, one.breaker, one.restart, one.unchecked
             ));
         }
         self.before.iter().for_each(|line| add(line));
@@ -204,6 +207,7 @@ mod tests {
                 breaker: false,
                 commits: Vec::new(),
                 fresh: false,
+                unchecked: false,
                 restart: false,
             }],
             before: Vec::new(),
@@ -233,6 +237,7 @@ mod tests {
             |plan| plan.services[0].desired_count = Some((1, 2)),
             |plan| plan.services[0].breaker = true,
             |plan| plan.services[0].restart = true,
+            |plan| plan.services[0].unchecked = true,
             |plan| {
                 let image = Image {
                     repository: "r".into(),

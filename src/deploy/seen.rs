@@ -73,16 +73,25 @@ impl ServiceView {
     }
 
     /// Takes as complete what its record says has succeeded: the service says so only when the last old task
-    /// has drained, which takes minutes behind a load balancer. Not while anything else goes on.
+    /// has drained, which takes minutes behind a load balancer. Not while anything else goes on, nor without its tasks, nor
+    /// after a way back that failed: what ECS goes back to is the deployment of old, with the record of its first life.
     pub fn settle(&mut self, records: &[ServiceDeployment]) {
-        if records.iter().any(|record| record.status.is_going_on()) {
+        let newest = records.iter().max_by_key(|record| record.created);
+        let well = newest.is_some_and(|record| {
+            matches!(
+                record.status,
+                Status::Successful | Status::RollbackSuccessful
+            )
+        });
+        if !well || records.iter().any(|record| record.status.is_going_on()) {
             return;
         }
         for one in &mut self.deployments {
             let succeeded = |record: &ServiceDeployment| {
                 record.status == Status::Successful && record.is_of(&one.id)
             };
-            if one.rollout == Rollout::InProgress && records.iter().any(succeeded) {
+            let runs = !one.primary || one.running >= one.desired;
+            if one.rollout == Rollout::InProgress && runs && records.iter().any(succeeded) {
                 one.rollout = Rollout::Completed;
             }
         }

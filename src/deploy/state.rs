@@ -7,6 +7,9 @@
 //! the last word once it was seen. Without it there is the service's list of deployments, from which one that failed
 //! may vanish; then it counts who is PRIMARY instead. One that is older than ours (by AWS's clock, on both
 //! sides) is what the circuit breaker went back to, a newer one has taken over.
+//!
+//! What ECS goes back to has its old id again, and under that the record of its first life, which succeeded. So such a
+//! deployment is followed by the list alone, and has completed when the service says so of all of its tasks.
 
 use std::time::Duration;
 
@@ -58,6 +61,8 @@ pub struct Observation<'a> {
     pub service: &'a ServiceView,
     /// The record of our deployment, where it can be read.
     pub record: Option<&'a ServiceDeployment>,
+    /// Records may be read, as far as is known: one may be listed and then not described.
+    pub records: bool,
     /// Since the deployment began.
     pub elapsed: Duration,
 }
@@ -67,6 +72,8 @@ pub struct Observation<'a> {
 pub struct Watch {
     deployment: String,
     timeout: Duration,
+    /// ECS went back to it.
+    reinstated: bool,
     /// When AWS says that ours began, once it was seen.
     created: Option<Timestamp>,
     record_seen: bool,
@@ -80,10 +87,19 @@ impl Watch {
         Watch {
             deployment: deployment.into(),
             timeout,
+            reinstated: false,
             created: None,
             record_seen: false,
             absent: 0,
             state: State::Pending,
+        }
+    }
+
+    /// A deployment of old that ECS goes back to.
+    pub fn reinstated(deployment: impl Into<String>, timeout: Duration) -> Watch {
+        Watch {
+            reinstated: true,
+            ..Watch::new(deployment, timeout)
         }
     }
 
@@ -101,14 +117,16 @@ impl Watch {
         if let Some(ours) = ours {
             self.created = Some(ours.created);
         }
-        self.record_seen |= seen.record.is_some();
-        let next = match seen.record {
+        let record = seen.record.filter(|_| !self.reinstated);
+        self.record_seen |= record.is_some();
+        let next = match record {
             _ if seen.service.is_going() => State::Failed {
                 reason: format!("the service is {}: it was deleted", seen.service.status),
             },
             Some(record) => self.by_record(record, seen.service),
-            // The record is the better witness: while it can't be read, nothing is concluded.
-            None if self.record_seen => self.state.clone(),
+            // The record is the better witness: while it can't be read, nothing is concluded. Where it may not be, there
+            // is none.
+            None if self.record_seen && seen.records => self.state.clone(),
             None => self.by_list(ours, seen),
         };
         // ECS's own way back gets as long again: cutting in would be a second one.
@@ -156,6 +174,9 @@ impl Watch {
         if let Some(ours) = ours.filter(|ours| ours.primary) {
             self.absent = 0;
             return match ours.rollout {
+                Rollout::Completed if self.reinstated && !seen.service.is_stable() => {
+                    State::InProgress
+                }
                 Rollout::Completed => State::Completed,
                 Rollout::InProgress => State::InProgress,
                 Rollout::Failed => State::Failed {
@@ -259,6 +280,7 @@ mod tests {
             watch.observe(&Observation {
                 service,
                 record: record.as_ref(),
+                records: true,
                 elapsed: Duration::from_secs(second),
             });
         }
@@ -394,6 +416,7 @@ mod tests {
             let seen = Observation {
                 service,
                 record: None,
+                records: true,
                 elapsed,
             };
             watch.observe(&seen).clone()
@@ -407,6 +430,7 @@ mod tests {
             let seen = Observation {
                 service,
                 record: None,
+                records: true,
                 elapsed,
             };
             watch.observe(&seen).clone()
@@ -420,6 +444,7 @@ mod tests {
         let seen = Observation {
             service: &done,
             record: None,
+            records: true,
             elapsed: Duration::from_secs(900),
         };
         assert_eq!(*watch.observe(&seen), State::Completed);
@@ -433,12 +458,54 @@ mod tests {
             let seen = Observation {
                 service: &going(),
                 record: Some(&record),
+                records: true,
                 elapsed: Duration::from_secs(seconds),
             };
             watch.observe(&seen).clone()
         };
         assert_eq!(look(199), State::RollingBack);
         assert_eq!(look(200), State::TimedOut);
+    }
+
+    #[test]
+    fn what_ecs_goes_back_to_has_completed_when_its_tasks_run() {
+        // Its own record is that of its first life.
+        let first_life = record(Status::Successful);
+        let mut watch = Watch::reinstated(OURS.0, Duration::from_secs(100));
+        let mut look = |rollout, running| {
+            let mut service = service(vec![deployment(OURS, true, rollout)]);
+            service.deployments[0].running = running;
+            let seen = Observation {
+                service: &service,
+                record: Some(&first_life),
+                records: true,
+                elapsed: Duration::from_secs(1),
+            };
+            watch.observe(&seen).clone()
+        };
+        assert_eq!(look(InProgress, 0), State::InProgress);
+        assert_eq!(look(InProgress, 1), State::InProgress);
+        assert_eq!(look(Completed, 0), State::InProgress);
+        assert_eq!(look(Completed, 1), State::Completed);
+    }
+
+    #[test]
+    fn records_that_may_be_listed_only_leave_it_to_the_list() {
+        let listed = record(Status::InProgress);
+        let done = service(vec![deployment(OURS, true, Completed)]);
+        let mut watch = Watch::new(OURS.0, Duration::from_secs(100));
+        let mut look = |service: &ServiceView, record, records| {
+            let seen = Observation {
+                service,
+                record,
+                records,
+                elapsed: Duration::from_secs(1),
+            };
+            watch.observe(&seen).clone()
+        };
+        assert_eq!(look(&going(), Some(&listed), true), State::InProgress);
+        assert_eq!(look(&done, None, true), State::InProgress);
+        assert_eq!(look(&done, None, false), State::Completed);
     }
 
     fn looks() -> impl Strategy<Value = Vec<(ServiceView, Option<ServiceDeployment>)>> {

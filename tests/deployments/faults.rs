@@ -1,9 +1,12 @@
 //! An AWS that stutters: tried again where that is safe, never sent twice where it isn't, and in the end a line that says
 //! what state the service is in.
 
+use serde_json::json;
+
 use crate::aws::Aws;
 use crate::aws::ecs::behavior::Behavior;
 use crate::aws::faults::{Fault, What};
+use crate::aws::seed::Seed;
 use crate::bed::{Bed, wait_for};
 use crate::mould::digest;
 
@@ -189,4 +192,83 @@ fn a_rollback_is_as_patient() {
         .inject(Fault::new("ecs:UpdateService", What::ServerErrorAfter).once());
     bed.forge(&["rollback", "production", "--yes"]).code(0);
     assert_eq!((&*bed.primary("app"), bed.updates()), ("app:1", 1));
+}
+
+/// Two services of one family, whose revisions differ in what their container is to do.
+fn of_one_family() -> Bed {
+    let bed = Bed::with(&["web", "worker"], "");
+    for role in ["web", "worker"] {
+        let mut definition = Seed::new("production", "web", &bed.image("zero")).definition();
+        let environment = json!([{"name": "ROLE", "value": role}]);
+        definition["containerDefinitions"][0]["environment"] = environment;
+        bed.aws
+            .acts("RegisterTaskDefinition", &definition)
+            .expect("registered");
+        let input = json!({"cluster": "production", "service": role, "taskDefinition": "web"});
+        bed.aws.acts("UpdateService", &input).expect("it is taken");
+        bed.settle(role);
+    }
+    bed.aws.forget_calls();
+    bed
+}
+
+#[test]
+fn what_another_service_got_isnt_taken_for_its_own() {
+    for what in [What::Throttle, What::ServerError, What::CutBefore] {
+        let bed = of_one_family();
+        let second = Fault::new("ecs:RegisterTaskDefinition", what).about("worker");
+        bed.aws.inject(second.once());
+        bed.forge(&["deploy"]).code(0);
+        for (service, revision) in [("web", "web:4"), ("worker", "web:5")] {
+            assert_eq!(bed.primary(service), revision);
+            let number: usize = revision[4..].parse().expect("a number");
+            let said = bed.aws.ecs(|ecs| {
+                let container = &ecs.families["web"][number - 1].containers()[0];
+                container["environment"][0]["value"].clone()
+            });
+            assert_eq!(said, service);
+        }
+    }
+}
+
+/// A service as it was before its newest deployment.
+fn lags(answer: &mut serde_json::Value) {
+    let service = match answer["service"].is_null() {
+        true => &mut answer["services"][0],
+        false => &mut answer["service"],
+    };
+    let all = service["deployments"].as_array_mut().expect("deployments");
+    if all.len() > 1 {
+        all.remove(0);
+        all[0]["status"] = "PRIMARY".into();
+    }
+}
+
+#[test]
+fn an_update_that_begins_nothing_is_no_success() {
+    let bed = Bed::new("");
+    bed.aws
+        .ecs(|ecs| ecs.image_behaves(&digest("one"), Behavior::runs().slow(1e6)));
+    bed.aws
+        .inject(Fault::new("ecs:*Service", What::Tells(lags)));
+    bed.aws
+        .inject(Fault::new("ecs:DescribeServices", What::Tells(lags)));
+    bed.forge(&["deploy"])
+        .code(6)
+        .says("took the update to app:2, and began no deployment of it")
+        .says("forge status production")
+        .says_not("✓ deploy");
+    assert_eq!(bed.updates(), 1);
+}
+
+#[test]
+fn an_answer_from_a_moment_ago_is_no_deployment_of_ours() {
+    let bed = Bed::new("");
+    bed.aws
+        .ecs(|ecs| ecs.image_behaves(&digest("one"), Behavior::exits(3)));
+    bed.aws
+        .inject(Fault::new("ecs:UpdateService", What::Tells(lags)));
+    let ran = bed.forge(&["deploy"]);
+    ran.code(5).says("app exited with 3").says_not("✓ deploy");
+    assert_eq!(bed.updates(), 1, "it was taken: nothing is sent twice");
 }

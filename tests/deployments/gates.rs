@@ -42,6 +42,11 @@ fn another_account_is_refused() {
         ],
         &["rollback", "production", "--yes"],
         &["cancel", "production"],
+        &["status"],
+        &["status", "production"],
+        &["history", "production"],
+        &["stats", "production"],
+        &["logs", "production"],
     ] {
         refused(&bed, args, 4, ACCOUNT);
     }

@@ -13,6 +13,7 @@ mod run;
 mod bed;
 mod mould;
 
+mod again;
 mod faults;
 mod gates;
 mod looking;

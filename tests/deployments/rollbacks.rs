@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::aws::Aws;
 use crate::aws::ecs::behavior::Behavior;
+use crate::aws::faults::{Fault, What};
 use crate::aws::seed::Seed;
 use crate::bed::{Bed, events};
 use crate::mould::{REPOSITORY, digest};
@@ -346,4 +347,72 @@ fn programs_read_the_same() {
         (1, &"done".into())
     );
     assert_eq!(finished[0]["now"][0]["revision"], "app:1");
+}
+
+#[test]
+fn what_cant_be_read_isnt_passed_over() {
+    for records in [true, false] {
+        let bed = bed(&["one", "two"]);
+        if !records {
+            bed.aws.ecs(|ecs| ecs.service("app").rollouts.clear());
+        }
+        for what in [
+            What::Throttle,
+            What::ServerError,
+            What::CutBefore,
+            What::Denied,
+            What::Expired,
+        ] {
+            bed.aws
+                .inject(Fault::new("ecs:DescribeTaskDefinition", what).about("app:2"));
+            for args in [&BACK[..], &["rollback", "production", "-n"]] {
+                let ran = bed.forge(args);
+                ran.says("ecs:DescribeTaskDefinition")
+                    .says_not("goes back to")
+                    .says_not("passed over");
+                assert_ne!(ran.code, Some(0));
+            }
+            bed.aws.heal();
+        }
+        assert_eq!((&*bed.primary("app"), bed.updates()), ("app:3", 0));
+        bed.forge(&BACK).code(0).says("goes back to app:2");
+    }
+}
+
+#[test]
+fn what_cant_be_read_is_no_reason_to_go_further_back() {
+    let bed = bed(&["one"]);
+    bed.aws
+        .ecs(|ecs| ecs.image_behaves(&digest("two"), Behavior::runs().slow(1e6)));
+    bed.commit("two");
+    let running = bed.start(&["deploy"]);
+    crate::bed::wait_for(&running, "2 pending");
+    running.signal(libc::SIGINT);
+    running.wait().code(130);
+    bed.commit("three");
+    let plan = ["deploy", "-n", "--takeover"];
+    bed.forge(&plan)
+        .code(0)
+        .says("goes back to app:2 if it fails");
+    bed.aws
+        .inject(Fault::new("ecs:DescribeTaskDefinition", What::Throttle).about("app:2"));
+    bed.forge(&plan)
+        .code(0)
+        .says("nothing to go back to if it fails");
+}
+
+#[test]
+fn the_plan_goes_back_to_what_can_be_deployed() {
+    let bed = bed(&["one", "two"]);
+    let input = serde_json::json!({"taskDefinition": "app:3"});
+    let done = bed.aws.acts("DeregisterTaskDefinition", &input);
+    done.expect("deregistered");
+    let text = bed.ws.read("Pipeline.toml") + "smoke = [{ run = \"exit 9\" }]\n";
+    bed.ws.write("Pipeline.toml", &text);
+    bed.commit("three");
+    bed.forge(&["deploy"])
+        .code(5)
+        .says("goes back to app:2 if it fails")
+        .says("app: runs app:2 again");
+    assert_eq!((&*bed.primary("app"), runs(&bed)), ("app:2", digest("one")));
 }

@@ -295,3 +295,83 @@ fn a_second_deployment_goes_on_from_one_that_failed() {
     assert_eq!(bed.pinned("app"), bed.image("two"));
     assert_eq!(bed.primary("app"), "app:3");
 }
+
+/// One whose old image crashes by now as well, and whose tasks may all be replaced at once.
+fn nothing_runs_any_more(keys: &str) -> Bed {
+    let bed = bed(crashes(), keys);
+    bed.aws.ecs(|ecs| {
+        ecs.image_behaves(&digest("zero"), crashes());
+        let settings = &mut ecs.service("app").settings;
+        settings["deploymentConfiguration"]["minimumHealthyPercent"] = 0.into();
+    });
+    bed
+}
+
+#[test]
+fn that_ecs_goes_back_is_no_way_back_before_its_tasks_run() {
+    for records in [true, false] {
+        let bed = nothing_runs_any_more("timeout = \"1s\"");
+        if !records {
+            bed.aws
+                .inject(Fault::new("ecs:*ServiceDeployments", What::Denied));
+        }
+        bed.forge(&["deploy"])
+            .code(6)
+            .says("not rolled back")
+            .says_not("runs app:1 again")
+            .says_not("✓ deploy");
+        assert_eq!((&*bed.primary("app"), bed.updates()), ("app:1", 1));
+    }
+}
+
+#[test]
+fn a_way_back_that_ecs_gave_up_is_none() {
+    fn given_up(answer: &mut serde_json::Value) {
+        let text = answer.to_string();
+        let text = text.replace("ROLLBACK_IN_PROGRESS", "ROLLBACK_FAILED");
+        *answer = serde_json::from_str(&text).expect("JSON");
+    }
+    let bed = nothing_runs_any_more("timeout = \"1s\"");
+    let fault = Fault::new("ecs:*ServiceDeployments", What::Tells(given_up));
+    bed.aws.inject(fault);
+    bed.forge(&["deploy"])
+        .code(6)
+        .says("ECS couldn't go back")
+        .says("not rolled back")
+        .says_not("runs app:1 again");
+    bed.forge(&["status", "production"])
+        .code(0)
+        .says("0 of 2")
+        .says_not("completed");
+}
+
+#[test]
+fn what_ecs_says_is_back_is_looked_at() {
+    // It says so, and a moment later nothing runs.
+    fn gone(answer: &mut serde_json::Value) {
+        for one in answer["services"].as_array_mut().into_iter().flatten() {
+            for deployment in one["deployments"].as_array_mut().into_iter().flatten() {
+                if deployment["taskDefinition"].to_string().contains("app:1") {
+                    deployment["runningCount"] = 0.into();
+                }
+            }
+        }
+    }
+    let bed = bed(crashes(), "timeout = \"2s\"");
+    let running = bed.start(&["deploy"]);
+    wait_for(&running, "rolling back to deployment");
+    bed.aws
+        .inject(Fault::new("ecs:DescribeServices", What::Tells(gone)));
+    running.wait().code(6).says("not rolled back");
+}
+
+#[test]
+fn records_of_which_only_the_list_may_be_read_stop_nothing() {
+    let bed = Bed::new("timeout = \"3s\"");
+    bed.aws
+        .inject(Fault::new("ecs:DescribeServiceDeployments", What::Denied));
+    bed.forge(&["deploy"])
+        .code(0)
+        .says("app runs app:2 (2 of 2)");
+    assert_eq!((&*bed.primary("app"), bed.updates()), ("app:2", 1));
+}

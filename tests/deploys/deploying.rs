@@ -58,9 +58,11 @@ fn a_deployment_registers_a_pinned_revision_and_updates_once() {
 #[test]
 fn an_unchanged_service_gets_no_call() {
     let script = Script::new(&[]);
-    deploy(&script, json!({ "digest": "sha256:1" }))
-        .ends(0)
-        .says("Fresh");
+    // What forge never deployed is checked, once.
+    let first = json!({ "digest": "sha256:1" });
+    deploy(&script, first.clone()).ends(0).says("Done");
+    assert_eq!(script.writes(), ["TagResource"]);
+    deploy(&script, first).ends(0).says("Fresh");
     deploy(&script, json!({})).ends(0).says("Done");
     let before = script.writes();
     deploy(&script, json!({})).ends(0).says("Fresh");

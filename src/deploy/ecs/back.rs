@@ -1,5 +1,6 @@
 //! A rollback that somebody asks for: where it goes, and there.
 
+use super::definitions::Registered;
 use super::past::{self, Known};
 use super::rollout::{Ended, Rollout, now, rollout, unknown};
 use super::undo::pinned_copy;
@@ -61,7 +62,7 @@ fn one(
     let step = past::step(&running, &current);
     let mut known = Known::default();
     let (step, skipped) = choose(ecs, spec, name, &step, wanted, &mut known, caller)?;
-    let target = known.get(ecs, &step.revision.to_string(), caller);
+    let target = known.get(ecs, &step.revision.to_string(), caller)?;
     let target = target.ok_or_else(|| nothing(name, &skipped))?;
     let image = past::image_of(target, named, step.digest.as_deref());
     let mut definition = target.definition.clone();
@@ -100,8 +101,8 @@ fn choose(
     let container = spec.container.as_deref();
     let asked = Asked::read(wanted, &running.revision.family)?;
     let remembered = ecs.completed(name, container, known, caller)?;
-    let decide = |completed: &[Step], known: &mut Known| {
-        let mut fit = |step: &Step| known.fit(ecs, step, container, caller);
+    let decide = |completed: &[Step], known: &Known| {
+        let mut fit = |step: &Step| known.fit(step, container, caller);
         asked.decide(completed, running, &mut fit)
     };
     let mut chosen = decide(&remembered, known);
@@ -122,16 +123,16 @@ pub fn rollback(
     plan: &BackPlan,
     caller: &mut Caller<'_>,
 ) -> Result<Outcome, DeployError> {
-    let mut touched = false;
+    let mut done = Vec::new();
     let end = |result| Outcome {
         result,
         now: now(ecs, spec),
     };
     for service in &plan.services {
         match back(ecs, spec, service, caller) {
-            Ok(Ended::Completed) => touched = true,
-            Ok(ended) => return Ok(end(unfinished(ended, &spec.name))),
-            Err(error) if !touched => return Err(error),
+            Ok((Ended::Completed, registered)) => done.push((service, registered)),
+            Ok((ended, _)) => return Ok(end(unfinished(ended, &spec.name))),
+            Err(error) if done.is_empty() => return Err(error),
             Err(error) => {
                 return Ok(end(Ending::Failed {
                     reason: format!("{}: {error}", service.service),
@@ -141,7 +142,13 @@ pub fn rollback(
         }
     }
     Ok(end(match smoke::run(&spec.smoke, caller) {
-        Smoke::Passed => Ending::Done,
+        Smoke::Passed => {
+            for (service, copy) in done.iter().filter(|(service, _)| service.copy) {
+                let mark = ecs.mark(&service.service);
+                ecs.tag(&copy.arn, tags::COMPLETED, &mark, caller);
+            }
+            Ending::Done
+        }
         Smoke::Failed(reason) => Ending::Failed {
             reason: format!("smoke: {reason}"),
             after: After::Left("it went back, and its checks fail".into()),
@@ -157,7 +164,7 @@ fn back(
     spec: &Spec,
     service: &BackService,
     caller: &mut Caller<'_>,
-) -> Result<Ended, DeployError> {
+) -> Result<(Ended, Registered), DeployError> {
     let name = &service.service;
     let registered = pinned_copy(ecs, spec, name, &service.step, caller)?;
     caller.tell(Progress::RollingBack {
@@ -180,15 +187,12 @@ fn back(
     };
     let ended = rollout(ecs, &again, caller)?;
     if ended == Ended::Completed {
-        if service.copy {
-            ecs.tag(&registered.arn, tags::COMPLETED, &ecs.mark(name), caller);
-        }
         caller.tell(Progress::RolledBack {
             service: name.clone(),
-            to: registered.revision,
+            to: registered.revision.clone(),
         });
     }
-    Ok(ended)
+    Ok((ended, registered))
 }
 
 fn unfinished(ended: Ended, environment: &str) -> Ending {

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::Ecs;
 use crate::aws::{AwsError, AwsErrorKind};
+use crate::deploy::diff::diff;
 use crate::deploy::error::{DeployError, Kind};
 use crate::deploy::request::Caller;
 use crate::deploy::seen::Revision;
@@ -85,6 +86,30 @@ impl Ecs {
         name: &str,
         caller: &Caller<'_>,
     ) -> Result<Registered, DeployError> {
+        let answer = self.describe_definition(name, caller);
+        answer.map_err(super::error)?.registered()
+    }
+
+    /// The same; `None` only where ECS says that there is none, not even an inactive one: a call that failed for any other
+    /// reason says nothing about that.
+    pub(super) fn find_definition(
+        &self,
+        name: &str,
+        caller: &Caller<'_>,
+    ) -> Result<Option<Registered>, DeployError> {
+        // ECS has no exception of its own for it.
+        let missing = |error: &AwsError| {
+            error.code.as_deref() == Some("ClientException")
+                && error.message.contains("Unable to describe task definition")
+        };
+        match self.describe_definition(name, caller) {
+            Ok(answer) => answer.registered().map(Some),
+            Err(error) if missing(&error) => Ok(None),
+            Err(error) => Err(super::error(error)),
+        }
+    }
+
+    fn describe_definition(&self, name: &str, caller: &Caller<'_>) -> Result<Answer, AwsError> {
         let answer = Answer::default();
         let call = self
             .client
@@ -97,18 +122,19 @@ impl Ecs {
         let call = self
             .aws
             .call_until("ecs:DescribeTaskDefinition", call, caller.cancelled);
-        call.map_err(super::error)?;
-        answer.registered()
+        call.map(|_| answer)
     }
 
-    /// Registers a revision. It isn't done twice when an answer is lost: the newest revision is ours
-    /// where it carries our tags.
+    /// Registers a revision. It isn't done twice when an answer is lost: the newest revision is ours where it says the
+    /// same and carries our tags. Tags alone don't tell: services of one run may share a family and all of their tags,
+    /// as do copies of one revision that pin different images. What was throttled certainly did nothing.
     pub(super) fn register(
         &self,
         definition: &Definition,
         caller: &Caller<'_>,
     ) -> Result<Registered, DeployError> {
         let mut attempt = 1;
+        let mut lost = false;
         loop {
             let error = match self.register_once(definition) {
                 Ok(registered) => return Ok(registered),
@@ -125,8 +151,11 @@ impl Ecs {
             if caller.is_cancelled() {
                 return Err(DeployError::interrupted());
             }
-            if let Ok(newest) = self.definition(definition.family(), caller)
+            lost |= error.kind == AwsErrorKind::Unreachable;
+            if lost
+                && let Ok(newest) = self.definition(definition.family(), caller)
                 && newest.definition.tags == definition.tags
+                && diff(&newest.definition, definition).is_empty()
             {
                 return Ok(newest);
             }

@@ -8,7 +8,7 @@ use super::Ecs;
 use super::before::{Before, OneOff};
 use super::definitions::Registered;
 use super::rollout::{Ended, Rollout, now, rollout, unchanged, unknown};
-use super::undo::{Back, Failed};
+use super::undo::{Back, Failed, came_back};
 use crate::deploy::error::{DeployError, Kind};
 use crate::deploy::gates::Approval;
 use crate::deploy::outcome::{After, Ending, Outcome};
@@ -65,7 +65,8 @@ impl Work<'_> {
             }
             Before::Interrupted(goes_on) => return Ok(Ending::Interrupted { goes_on }),
         }
-        for (at, part) in parts.iter().enumerate() {
+        let going_out = parts.iter().filter(|part| !part.plan.unchecked);
+        for (at, part) in going_out.enumerate() {
             let ended = match self.roll_out(part, caller) {
                 // The first: nothing was touched.
                 Err(error) if at == 0 => return Err(error),
@@ -96,7 +97,8 @@ impl Work<'_> {
         Ok(self.check(&parts, caller))
     }
 
-    /// Registers what has to change; one definition for several services is one revision.
+    /// Registers what has to change; one definition for several services is one revision. What is only to be checked
+    /// comes last: it isn't touched before its checks fail.
     fn register<'p>(
         &self,
         plan: &'p Plan,
@@ -119,14 +121,16 @@ impl Work<'_> {
             if caller.is_cancelled() {
                 return Err(DeployError::interrupted());
             }
-            if plan.restart {
+            if plan.restart || plan.unchecked {
                 let arn = &plan.running.revision_arn;
                 let registered = self.ecs.definition(arn, caller)?;
                 parts.push(Part { plan, registered });
                 continue;
             }
-            let same =
-                |part: &&Part<'_>| !part.plan.restart && part.plan.definition == plan.definition;
+            let same = |part: &&Part<'_>| {
+                let new = !part.plan.restart && !part.plan.unchecked;
+                new && part.plan.definition == plan.definition
+            };
             let registered = match parts.iter().find(same) {
                 Some(part) => part.registered.clone(),
                 None => self.ecs.register(&plan.definition, caller)?,
@@ -137,6 +141,7 @@ impl Work<'_> {
             });
             parts.push(Part { plan, registered });
         }
+        parts.sort_by_key(|part| part.plan.unchecked);
         Ok(parts)
     }
 
@@ -146,7 +151,8 @@ impl Work<'_> {
         parts: &[Part<'_>],
         caller: &mut Caller<'_>,
     ) -> Result<Before, DeployError> {
-        let Some(first) = parts.first().filter(|_| !plan.before.is_empty()) else {
+        let first = parts.first().filter(|part| !part.plan.unchecked);
+        let Some(first) = first.filter(|_| !plan.before.is_empty()) else {
             return Ok(Before::Done);
         };
         let service = self.ecs.need_service(&first.plan.service, caller)?;
@@ -188,11 +194,9 @@ impl Work<'_> {
             };
         }
         // What ECS took back is seen to, but not done again.
-        if matches!(state, State::RolledBack { .. }) && touched.len() == 1 {
-            return Ending::Failed {
-                reason,
-                after: After::RolledBack,
-            };
+        if let (State::RolledBack { .. }, [part]) = (&state, touched) {
+            let after = came_back(self.ecs, part.plan, &part.registered, caller);
+            return Ending::Failed { reason, after };
         }
         self.undo(reason, touched, touched.len() - 1, caller)
     }
@@ -268,13 +272,12 @@ impl Work<'_> {
         for part in parts {
             let had = part.registered.definition.tags.get(tags::COMPLETED);
             let had = had.into_iter().flat_map(|marks| marks.split(' '));
-            let mark = self.ecs.mark(&part.plan.service);
-            let has_it = had.clone().any(|one| one == mark);
+            let has_it = self.ecs.is_marked(&part.registered, &part.plan.service);
             let marks = marks
                 .entry(&part.registered.arn)
                 .or_insert_with(|| had.map(str::to_owned).collect());
             if !has_it {
-                marks.push(mark);
+                marks.push(self.ecs.mark(&part.plan.service));
             }
         }
         for (arn, marks) in marks {

@@ -29,6 +29,8 @@ pub struct Followed<'a> {
     /// For the logs of its tasks.
     pub registered: &'a Registered,
     pub timeout: Duration,
+    /// ECS went back to it, under its old id.
+    pub reinstated: bool,
     /// Events from before.
     pub events: BTreeSet<String>,
 }
@@ -82,8 +84,12 @@ fn is_refusal(error: &AwsError) -> bool {
 
 /// Follows until it is over.
 pub fn follow(ecs: &Ecs, followed: Followed<'_>, caller: &mut Caller<'_>) -> End {
+    let watch = match followed.reinstated {
+        true => Watch::reinstated,
+        false => Watch::new,
+    };
     let mut follower = Follower {
-        watch: Watch::new(followed.deployment.clone(), followed.timeout),
+        watch: watch(followed.deployment.clone(), followed.timeout),
         events: followed.events.clone(),
         record: None,
         counts: None,
@@ -155,7 +161,10 @@ impl Follower<'_> {
         let name = self.followed.service;
         let ours = &self.followed.deployment;
         // The service is looked at last: when the record says that ours was stopped, it tells for whom.
-        let record = self.ecs.record(name, ours, &mut self.record, caller)?;
+        let record = match self.followed.reinstated {
+            true => None,
+            false => self.ecs.record(name, ours, &mut self.record, caller)?,
+        };
         let service = self.ecs.service(name, caller.cancelled)?;
         let view = service.as_ref().map(convert::service).unwrap_or_default();
         let news = self.tell_events(&view, caller);
@@ -166,6 +175,7 @@ impl Follower<'_> {
         let state = self.watch.observe(&Observation {
             service: &view,
             record: record.as_ref(),
+            records: self.ecs.may_read_records(),
             elapsed,
         });
         let state = state.clone();

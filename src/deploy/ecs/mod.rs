@@ -33,6 +33,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::types::Service;
 
+use definitions::Registered;
+
 use super::error::{DeployError, Kind};
 use super::gates::Approval;
 use super::outcome::Outcome;
@@ -41,6 +43,7 @@ use super::provider::{BackPlan, LogLine, Provider, Record, Status, Wanted};
 use super::request::{Caller, Request};
 use super::seen::{DeploymentView, Rollout, ServiceView};
 use super::spec::Spec;
+use super::tags;
 use crate::aws::{Aws, AwsError, AwsErrorKind, Place};
 
 /// So many records say what goes on.
@@ -131,6 +134,21 @@ impl Ecs {
         format!("{cluster}/{}", convert::last_part(service))
     }
 
+    /// Whether a deployment of it to this service completed and was checked.
+    fn is_marked(&self, registered: &Registered, service: &str) -> bool {
+        let mark = self.mark(service);
+        let marks = registered.definition.tags.get(tags::COMPLETED);
+        marks.is_some_and(|marks| marks.split(' ').any(|one| one == mark))
+    }
+
+    /// What is to be seen in another account is somebody else's.
+    fn in_account(&self, spec: &Spec) -> Result<(), DeployError> {
+        match spec.account {
+            Some(_) => self.check(spec),
+            None => Ok(()),
+        }
+    }
+
     fn may_read_records(&self) -> bool {
         self.records.load(Ordering::Relaxed)
     }
@@ -190,6 +208,7 @@ impl Provider for Ecs {
     }
 
     fn status(&self, spec: &Spec, caller: &mut Caller<'_>) -> Result<Vec<Status>, DeployError> {
+        self.in_account(spec)?;
         status::status(self, spec, caller)
     }
 
@@ -199,6 +218,7 @@ impl Provider for Ecs {
         limit: usize,
         caller: &mut Caller<'_>,
     ) -> Result<Vec<Record>, DeployError> {
+        self.in_account(spec)?;
         status::history(self, spec, limit, caller)
     }
 
@@ -209,6 +229,7 @@ impl Provider for Ecs {
         line: &mut dyn FnMut(LogLine),
         caller: &mut Caller<'_>,
     ) -> Result<(), DeployError> {
+        self.in_account(spec)?;
         logs::show(self, spec, follow, line, caller)
     }
 

@@ -27,30 +27,46 @@ pub struct Known {
 
 impl Known {
     /// By ARN or `family:number`; `None`: there is none, not even an inactive one.
-    pub fn get(&mut self, ecs: &Ecs, name: &str, caller: &Caller<'_>) -> Option<&Registered> {
-        let name = convert::last_part(name);
-        if !self.by_name.contains_key(name) {
-            let found = ecs.definition(name, caller).ok();
-            self.by_name.insert(name.to_owned(), found);
-        }
-        self.by_name.get(name)?.as_ref()
-    }
-
-    /// Whether a step could be deployed again.
-    pub fn fit(
+    pub fn get(
         &mut self,
         ecs: &Ecs,
+        name: &str,
+        caller: &Caller<'_>,
+    ) -> Result<Option<&Registered>, DeployError> {
+        let name = convert::last_part(name);
+        if !self.by_name.contains_key(name) {
+            let found = ecs.find_definition(name, caller)?;
+            self.by_name.insert(name.to_owned(), found);
+        }
+        Ok(self.by_name.get(name).and_then(Option::as_ref))
+    }
+
+    /// Whether a step could be deployed again. Its definition was asked for when the step was read.
+    pub fn fit(
+        &self,
         step: &Step,
         container: Option<&str>,
         caller: &Caller<'_>,
     ) -> Result<(), Unfit> {
-        let name = step.revision.to_string();
-        let found = self.get(ecs, &name, caller).filter(|one| one.active);
-        let registered = found.ok_or(Unfit::Inactive)?;
-        match image_of(registered, container, step.digest.as_deref()) {
-            Some(image) if (caller.image)(&image) == Found::Gone => Err(Unfit::ImageGone),
-            _ => Ok(()),
-        }
+        let found = self.by_name.get(&step.revision.to_string());
+        let found = found.and_then(Option::as_ref).ok_or(Unfit::Inactive)?;
+        fit(found, step, container, caller)
+    }
+}
+
+/// Whether a step of this revision could be deployed again.
+pub fn fit(
+    registered: &Registered,
+    step: &Step,
+    container: Option<&str>,
+    caller: &Caller<'_>,
+) -> Result<(), Unfit> {
+    if !registered.active {
+        return Err(Unfit::Inactive);
+    }
+    match image_of(registered, container, step.digest.as_deref()) {
+        Some(image) if (caller.image)(&image) == Found::Gone => Err(Unfit::ImageGone),
+        _ => Ok(()),
     }
 }
 
@@ -187,7 +203,7 @@ impl Ecs {
             else {
                 continue;
             };
-            steps.extend(past_step(self, revision, name, container, known, caller));
+            steps.extend(past_step(self, revision, name, container, known, caller)?);
         }
         Ok(steps)
     }
@@ -202,15 +218,12 @@ impl Ecs {
         caller: &Caller<'_>,
     ) -> Result<Vec<Step>, DeployError> {
         let arns = self.revisions(family, TAGGED, caller)?;
-        let mark = self.mark(service);
         let mut steps = Vec::new();
         for arn in arns.iter().rev() {
-            let Some(registered) = known.get(self, arn, caller) else {
+            let Some(registered) = known.get(self, arn, caller)? else {
                 continue;
             };
-            let marks = registered.definition.tags.get(tags::COMPLETED);
-            let mut marks = marks.unwrap_or_default().split(' ');
-            if marks.any(|one| one == mark) {
+            if self.is_marked(registered, service) {
                 steps.push(Step {
                     revision: registered.revision.clone(),
                     copy_of: copy_of(registered),
@@ -230,19 +243,19 @@ fn past_step(
     container: Option<&str>,
     known: &mut Known,
     caller: &Caller<'_>,
-) -> Option<Step> {
-    let Some(registered) = known.get(ecs, name, caller) else {
-        return Some(Step {
-            revision: name.parse().ok()?,
+) -> Result<Option<Step>, DeployError> {
+    let Some(registered) = known.get(ecs, name, caller)? else {
+        return Ok(name.parse().ok().map(|revision| Step {
+            revision,
             copy_of: None,
             digest: None,
-        });
+        }));
     };
     let main = registered.definition.main_container(container);
     let digest = pinned(registered, container).or_else(|| digest_in(revision, main?));
-    Some(Step {
+    Ok(Some(Step {
         revision: registered.revision.clone(),
         copy_of: copy_of(registered),
         digest,
-    })
+    }))
 }

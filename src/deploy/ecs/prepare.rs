@@ -9,7 +9,7 @@ use crate::deploy::choice::{self, Back, Choice, Step};
 use crate::deploy::diff::diff;
 use crate::deploy::error::{DeployError, Kind};
 use crate::deploy::gates::{self, Gate};
-use crate::deploy::plan::{Note, Plan, Running, ServicePlan};
+use crate::deploy::plan::{Note, Plan, ServicePlan};
 use crate::deploy::request::{Caller, Found, Request};
 use crate::deploy::seen::{Rollout, ServiceView};
 use crate::deploy::tags;
@@ -114,10 +114,14 @@ fn one(
     let changes = diff(&current.definition, &definition);
     let desired = spec.desired_count.filter(|count| *count != view.desired);
     let same = changes.is_empty() && desired.is_none() && view.is_stable();
-    let fresh = same && !request.force;
-    let good = match primary.rollout {
-        Rollout::Completed => Some(past::step(&running, &current)),
-        _ => last_good(ecs, &view.name, &running, named, caller)?,
+    let unchecked = same && !request.force && !ecs.is_marked(&current, &view.name);
+    let fresh = same && !request.force && !unchecked;
+    let step = past::step(&running, &current);
+    // What is still to be checked is no way back from itself, and what can't be deployed again is none at all.
+    let is_good = primary.rollout == Rollout::Completed && !unchecked;
+    let good = match is_good && past::fit(&current, &step, named, caller).is_ok() {
+        true => Some(step),
+        false => last_good(ecs, &view.name, step, named, caller)?,
     };
     let commits = match (&running.commit, &request.commit) {
         (Some(old), Some(new)) => (caller.commits)(old, new),
@@ -130,9 +134,10 @@ fn one(
         definition,
         diff: changes,
         desired_count: desired.map(|count| (view.desired, count)),
-        breaker: !fresh && update::with_breaker(service, spec.on_failure).is_some(),
+        breaker: !fresh && !unchecked && update::with_breaker(service, spec.on_failure).is_some(),
         commits,
         fresh,
+        unchecked,
         // What was deregistered can't be deployed again: it gets a new revision.
         restart: same && request.force && current.active,
         running,
@@ -151,11 +156,11 @@ fn new_definition(
     Ok((container, definition))
 }
 
-/// What completed last, where what runs didn't.
+/// What completed last and can be deployed again, where what runs didn't or can't.
 fn last_good(
     ecs: &Ecs,
     service: &str,
-    running: &Running,
+    running: Step,
     named: Option<&str>,
     caller: &mut Caller<'_>,
 ) -> Result<Option<Step>, DeployError> {
@@ -168,13 +173,8 @@ fn last_good(
             return Ok(None);
         }
     };
-    let running = Step {
-        revision: running.revision.clone(),
-        copy_of: None,
-        digest: running.digest.clone(),
-    };
     let behind = choice::behind(&completed, &running);
-    let mut fit = |step: &Step| known.fit(ecs, step, named, caller);
+    let mut fit = |step: &Step| known.fit(step, named, caller);
     Ok(
         match choice::choose(&behind, &running, Back::Steps(1), &mut fit) {
             Choice::Go { step, .. } => Some(step),

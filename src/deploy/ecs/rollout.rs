@@ -1,6 +1,5 @@
 //! One service gets a revision: a last look, the one call, and then to the end.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::definitions::Registered;
@@ -116,41 +115,34 @@ pub fn rollout(
         revision: registered.revision.clone(),
         deployment: deployment.clone(),
     });
-    let events = view.events.into_iter().map(|event| event.id).collect();
-    Ok(followed(
-        ecs, spec, name, registered, deployment, events, caller,
-    ))
+    let begun = Followed {
+        service: name,
+        deployment,
+        registered,
+        timeout: spec.timeout,
+        reinstated: false,
+        events: view.events.into_iter().map(|event| event.id).collect(),
+    };
+    Ok(followed(ecs, &spec.name, begun, caller))
 }
 
 /// Follows what was begun, here or by ECS, to its end.
 pub fn followed(
     ecs: &Ecs,
-    spec: &Spec,
-    name: &str,
-    registered: &Registered,
-    deployment: String,
-    events: BTreeSet<String>,
+    environment: &str,
+    begun: Followed<'_>,
     caller: &mut Caller<'_>,
 ) -> Ended {
-    let end = follow(
-        ecs,
-        Followed {
-            service: name,
-            deployment: deployment.clone(),
-            registered,
-            timeout: spec.timeout,
-            events,
-        },
-        caller,
-    );
-    let environment = &spec.name;
+    let (name, deployment) = (begun.service, begun.deployment.clone());
+    let timeout = begun.timeout;
+    let end = follow(ecs, begun, caller);
     match end {
         End::Over {
             state: State::Completed,
             ..
         } => Ended::Completed,
         End::Over { state, cause } => {
-            let why = why(&state, &deployment, spec.timeout);
+            let why = why(&state, &deployment, timeout);
             let cause = cause.map_or_else(String::new, |cause| format!("{cause}; "));
             Ended::Failed {
                 reason: format!("{name}: {cause}{}", why.trim_end_matches('.')),

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use aws_sdk_ecs::types::StopServiceDeploymentStopType;
 
+use super::definitions::Registered;
 use super::past::{self, Known};
 use super::{Ecs, convert, prepare};
 use crate::deploy::error::{DeployError, Kind};
@@ -67,7 +68,11 @@ pub fn history(
             let mut found = revisions.iter();
             let found = found.find(|found| found.service_revision_arn() == Some(&one.revision_arn));
             let definition = found.and_then(|found| found.task_definition());
-            all.push(record(ecs, spec, name, one, definition, &mut known, caller));
+            let registered = match definition {
+                Some(name) => known.get(ecs, name, caller)?,
+                None => None,
+            };
+            all.push(record(spec, name, one, definition, registered));
         }
     }
     if !ecs.may_read_records() {
@@ -80,15 +85,12 @@ pub fn history(
 }
 
 fn record(
-    ecs: &Ecs,
     spec: &Spec,
     service: &str,
     one: seen::ServiceDeployment,
     definition: Option<&str>,
-    known: &mut Known,
-    caller: &Caller<'_>,
+    registered: Option<&Registered>,
 ) -> Record {
-    let registered = definition.and_then(|name| known.get(ecs, name, caller));
     let tag = |key: &str| registered?.definition.tags.get(key).map(str::to_owned);
     let named = spec.container.as_deref();
     let image = registered.and_then(|one| {

@@ -1,10 +1,13 @@
 //! The way back of a deployment that failed.
 
 use super::definitions::Registered;
+use super::follow::Followed;
 use super::rollout::{Ended, Rollout, followed, rollout};
 use super::{Ecs, convert, past};
 use crate::deploy::choice::Step;
 use crate::deploy::error::{DeployError, Kind};
+use crate::deploy::outcome::After;
+use crate::deploy::plan::ServicePlan;
 use crate::deploy::progress::Progress;
 use crate::deploy::request::Caller;
 use crate::deploy::seen::DeploymentView;
@@ -31,6 +34,36 @@ pub struct Failed<'a> {
     pub good: &'a Step,
     /// How many tasks it had, where that was changed.
     pub desired: Option<u32>,
+}
+
+/// How often one looks whether what ECS went back to runs: answers can come from a replica that lags.
+const LOOKS: u32 = 8;
+
+/// What ECS says that it took back is seen to run: tasks of old may crash by now, too. A restart that failed was of the
+/// revision that ran before, as another deployment.
+pub fn came_back(ecs: &Ecs, plan: &ServicePlan, failed: &Registered, caller: &Caller<'_>) -> After {
+    let is_back = |one: &&DeploymentView| {
+        one.task_definition != failed.arn || one.id == plan.running.deployment
+    };
+    let mut seen = "whether that runs can't be seen".to_owned();
+    for look in 0..LOOKS {
+        if look > 0 {
+            caller.pause(caller.pace.times(1.0));
+        }
+        let Ok(Some(found)) = ecs.service(&plan.service, &|| false) else {
+            continue;
+        };
+        let view = convert::service(&found);
+        let back = view.primary();
+        let Some(back) = back.filter(is_back) else {
+            continue;
+        };
+        if back.running >= view.desired {
+            return After::RolledBack;
+        }
+        seen = format!("of its tasks run {} of {}", back.running, view.desired);
+    }
+    After::Left(format!("ECS went back, but {seen}"))
 }
 
 impl Failed<'_> {
@@ -75,9 +108,15 @@ impl Failed<'_> {
             // ECS has gone back by itself, or is about to.
             let good = ecs.definition(&primary.task_definition, caller)?;
             self.tell(&good, caller);
-            let events = view.events.iter().map(|event| event.id.clone()).collect();
-            let id = primary.id.clone();
-            let ended = followed(ecs, self.spec, self.service, &good, id, events, caller);
+            let begun = Followed {
+                service: self.service,
+                deployment: primary.id.clone(),
+                registered: &good,
+                timeout: self.spec.timeout,
+                reinstated: true,
+                events: view.events.iter().map(|event| event.id.clone()).collect(),
+            };
+            let ended = followed(ecs, &self.spec.name, begun, caller);
             return Ok((good, ended));
         }
         if primary.task_definition != self.registered.arn {

@@ -69,13 +69,14 @@ impl Ecs {
         let mut attempt = 1;
         loop {
             let error = match self.update_once(change) {
-                Ok(deployment) => return Ok(deployment),
+                Ok(Some(deployment)) => return Ok(deployment),
+                Ok(None) => return self.begun(change, caller),
                 Err(error) => error,
             };
             match error.kind {
                 AwsErrorKind::Throttled => {}
                 AwsErrorKind::Unreachable => {
-                    if let Some(deployment) = self.look_for(change, &error, caller)? {
+                    if let Some(deployment) = self.look_for(change, &error.message, caller)? {
                         return Ok(deployment);
                     }
                 }
@@ -89,7 +90,8 @@ impl Ecs {
         }
     }
 
-    fn update_once(&self, change: &Change<'_>) -> Result<String, AwsError> {
+    /// `None`: it was taken, but its answer tells of no deployment of ours.
+    fn update_once(&self, change: &Change<'_>) -> Result<Option<String>, AwsError> {
         let desired = change.desired.map(|count| count.try_into());
         let call = self
             .once
@@ -103,19 +105,23 @@ impl Ecs {
             .send();
         let answer = self.aws.call("ecs:UpdateService", call)?;
         let service = answer.service.as_ref().map(convert::service);
-        Ok(service
-            .as_ref()
-            .and_then(|service| {
-                ours(service, change).or(service.primary().map(|one| one.id.clone()))
-            })
-            .unwrap_or_default())
+        Ok(service.and_then(|service| ours(&service, change)))
+    }
+
+    /// What an update that was taken began. Its answer may come from a replica that lags, and ECS begins nothing where the
+    /// service has that revision already: what was there before is never taken for it, it may have succeeded long ago.
+    fn begun(&self, change: &Change<'_>, caller: &Caller<'_>) -> Result<String, NotUpdated> {
+        let revision = convert::last_part(change.revision);
+        let none = format!("ECS took the update to {revision}, and began no deployment of it");
+        let found = self.look_for(change, &none, caller)?;
+        found.ok_or(NotUpdated::Unknown(none))
     }
 
     /// After an answer was lost: a deployment of our revision that wasn't there before is ours.
     fn look_for(
         &self,
         change: &Change<'_>,
-        lost: &AwsError,
+        lost: &str,
         caller: &Caller<'_>,
     ) -> Result<Option<String>, NotUpdated> {
         let mut seen = false;

@@ -86,7 +86,9 @@ fn one(
         running,
         good: ledger.live().map(Entry::step),
         diff: diff(&current, &definition),
+        // What is live was checked: it gets its name only then.
         fresh: same && !request.force,
+        unchecked: false,
         restart: same && request.force,
         container,
         definition,

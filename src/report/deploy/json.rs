@@ -44,7 +44,8 @@ pub fn planned(deployment: &Deployment, plan: &DeployPlan, open: bool) -> Value 
 
 fn service(one: &ServicePlan) -> Value {
     json!({
-        "service": one.service, "fresh": one.fresh, "restart": one.restart, "running": running(&one.running),
+        "service": one.service, "fresh": one.fresh, "restart": one.restart, "unchecked": one.unchecked,
+        "running": running(&one.running),
         "changes": one.diff.iter().map(change).collect::<Vec<_>>(), "commits": one.commits,
         "desired-count": one.desired_count.map(|(before, after)| json!({"before": before, "after": after})),
         "circuit-breaker": one.breaker,

@@ -125,6 +125,9 @@ fn service_rows(service: &ServicePlan, stops: bool, paint: Paint) -> Vec<String>
         rows.push("started anew: new tasks of the same revision".into());
         return rows;
     }
+    if service.unchecked {
+        rows.push("runs already, but its checks never passed: they run now".into());
+    }
     rows.push(match &service.good {
         _ if stops => paint.notice("forge doesn't go back if it fails: on-failure = \"stop\""),
         Some(good) => format!("goes back to {} if it fails", good.revision),

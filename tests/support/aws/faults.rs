@@ -1,5 +1,7 @@
 //! What goes wrong when a test says so, and for which calls. Knows nothing of what the calls do.
 
+use serde_json::Value;
+
 use super::wire::{Call, Failure};
 use super::world::World;
 
@@ -22,6 +24,8 @@ pub enum What {
     Expired,
     /// Another error of the service, by code and message.
     Fails(&'static str, &'static str),
+    /// It is done, and its answer tells something else: one from a replica that lags, a state that can't be waited for.
+    Tells(fn(&mut Value)),
     /// Something happens before the call is looked at: another actor.
     Happens(Box<dyn FnMut(&mut World) + Send>),
 }
@@ -29,6 +33,7 @@ pub enum What {
 /// Something that goes wrong, in some calls.
 pub struct Fault {
     on: String,
+    about: String,
     what: What,
     skip: u32,
     every: u32,
@@ -42,6 +47,7 @@ impl Fault {
     pub fn new(on: &str, what: What) -> Self {
         Self {
             on: on.into(),
+            about: String::new(),
             what,
             skip: 0,
             every: 1,
@@ -53,6 +59,15 @@ impl Fault {
     /// Something else happens just before a call.
     pub fn happens(on: &str, act: impl FnMut(&mut World) + Send + 'static) -> Self {
         Self::new(on, What::Happens(Box::new(act)))
+    }
+
+    /// Only in calls whose input, as JSON, has this in it.
+    #[must_use]
+    pub fn about(self, text: &str) -> Self {
+        Self {
+            about: text.into(),
+            ..self
+        }
     }
 
     /// Not in the first so many.
@@ -81,8 +96,9 @@ impl Fault {
         self.times(1)
     }
 
-    fn strikes(&mut self, call: &str) -> bool {
-        if !glob(&self.on, call) || self.times == 0 {
+    fn strikes(&mut self, call: &Call) -> bool {
+        let about = || self.about.is_empty() || call.input.to_string().contains(&self.about);
+        if !glob(&self.on, &call.name()) || self.times == 0 || !about() {
             return false;
         }
         self.seen += 1;
@@ -99,6 +115,8 @@ pub struct Verdict {
     pub instead: Option<Failure>,
     /// It is done, but this is what is answered.
     pub after: Option<Failure>,
+    /// It is done, and this is done to its answer.
+    pub told: Option<fn(&mut Value)>,
     pub cut_before: bool,
     pub cut_after: bool,
     pub cut_bytes: Option<u64>,
@@ -109,7 +127,7 @@ pub fn judge(world: &mut World, call: &Call) -> Verdict {
     let mut verdict = Verdict::default();
     let mut faults = std::mem::take(&mut world.faults);
     for fault in faults.iter_mut() {
-        if fault.strikes(&call.name()) {
+        if fault.strikes(call) {
             apply(&mut fault.what, world, call, &mut verdict);
         }
     }
@@ -129,6 +147,7 @@ fn apply(what: &mut What, world: &mut World, call: &Call, verdict: &mut Verdict)
         What::Denied => verdict.instead = Some(world.denied(call)),
         What::Expired => verdict.instead = Some(expired(call)),
         What::Fails(code, message) => verdict.instead = Some(Failure::new(code, *message)),
+        What::Tells(change) => verdict.told = Some(*change),
         What::Happens(act) => act(world),
     }
 }

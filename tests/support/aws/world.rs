@@ -262,10 +262,13 @@ pub fn serve(world: &Mutex<World>, head: &Head, body: &mut Incoming) -> Reply {
     if verdict.cut_before {
         return Reply::Cut;
     }
-    let result = match verdict.instead {
+    let mut result = match verdict.instead {
         Some(failure) => Err(failure),
         None => world.perform(&call),
     };
+    if let (Ok(answer), Some(change)) = (&mut result, verdict.told) {
+        change(answer);
+    }
     if verdict.cut_after {
         return Reply::Cut;
     }
