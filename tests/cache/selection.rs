@@ -54,6 +54,27 @@ fn since_keeps_projects_with_changes_and_those_that_depend_on_them() {
     assert_eq!(ran(&bed, &["build", "--since", "HEAD", "--force"]), ["app"]);
 }
 
+/// All that is about targets is about the same ones.
+#[test]
+fn since_chooses_for_every_command_that_takes_targets() {
+    let bed = workspace();
+    ran(&bed, &["build"]);
+    bed.write("app/a.txt", "changed");
+    for command in ["list", "graph", "why", "audit", "clean"] {
+        let targets: &[&str] = match command {
+            "list" | "graph" | "clean" => &[],
+            _ => &["build"],
+        };
+        let line = [&[command, "--since", "HEAD"], targets].concat();
+        let said = bed.plain(&line);
+        assert_eq!(said.code, 0, "{said:?}");
+        let names = |name: &str| said.stdout.contains(&format!("{name}:build"));
+        assert!(names("app") || command == "clean", "{said:?}");
+        assert!(!names("other"), "{said:?}");
+    }
+    assert!(!bed.exists("app/out") && bed.exists("other/out") && bed.exists("lib/out"));
+}
+
 #[test]
 fn affected_compares_with_the_default_branch() {
     let bed = workspace();

@@ -20,6 +20,7 @@ use crate::report::{Chain, reporter};
 use super::args::Audit;
 use super::context::{Context, Ended, Place, say};
 use super::run;
+use super::since;
 use edit::{Edit, Edits};
 
 /// All that one audit came to.
@@ -58,7 +59,8 @@ pub fn run(context: &Context, args: &Audit) -> Result<u8, Ended> {
         return Err(Ended(3));
     }
     let place = context.load()?;
-    let selected = context.select(&place, &args.words.targets)?;
+    let mut selected = context.select(&place, &args.words.targets)?;
+    since::narrow(context, &place, &mut selected)?;
     let audited = commands(&place.workspace, &selected)?;
     let chosen = run::Chosen::these(selected);
     let options = session::Options {
