@@ -184,13 +184,18 @@ pub fn own(mut found: Found, strays: &Found, patterns: &[OutputPattern]) -> Foun
     found
 }
 
-/// Whether an output pattern claims a path.
+/// Whether an output pattern claims a path, or a directory that it lies in.
 pub fn claims(patterns: &[OutputPattern], path: &str) -> bool {
+    let within = || {
+        let above = path.match_indices('/').map(|(at, _)| &path[..at]);
+        above.chain([path])
+    };
     patterns.iter().any(|output| {
         if output.literal {
             is_within(path, &output.pattern)
         } else {
-            Glob::new(&output.pattern).matches(path)
+            let glob = Glob::new(&output.pattern);
+            within().any(|path| glob.matches(path))
         }
     })
 }

@@ -155,7 +155,7 @@ impl Line {
         if manifest.digest() != sealed.outputs {
             return Err(wrong("its list of outputs is another one".into()));
         }
-        let strange = |entry: &&_| !is_claimed(wanted.outputs, entry);
+        let strange = |entry: &&_| !capture::claims(wanted.outputs, entry);
         let mut paths = manifest.entries.iter().map(|entry| &*entry.path);
         match paths.find(strange) {
             Some(path) => Err(wrong(format!("it has {path:?}, which is no output of it"))),
@@ -223,11 +223,4 @@ fn contents(manifest: &Manifest) -> Result<HashMap<Digest, u64>, Fault> {
         }
     }
     Ok(contents)
-}
-
-/// Whether a path, or a directory that it lies in, is one of these outputs.
-fn is_claimed(outputs: &[OutputPattern], path: &str) -> bool {
-    let above = path.match_indices('/').map(|(at, _)| &path[..at]);
-    let mut paths = above.chain([path]);
-    paths.any(|path| capture::claims(outputs, path))
 }
