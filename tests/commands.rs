@@ -295,6 +295,25 @@ fn watch_shows_errors_of_the_pipeline_file_and_goes_on() {
 }
 
 #[test]
+fn watch_sees_what_lies_by_hand_among_made_files() {
+    let ws = Workspace::new(
+        "[target.gen]\ninputs = [\"in\"]\noutputs = [\"src/*_gen\"]\nrun = \"cp in src/a_gen\"\n\
+         [target.show]\nneeds = [\"gen\"]\ninputs = [\"src/**\"]\nrun = \"cat src/*\"\n",
+    );
+    ws.write("in", "made\n");
+    ws.write("src/b_gen", "");
+    ws.forge(&["show"]).exits(0);
+    let watch = ws.start(&["watch", "-v", "show"]);
+    watch.until("Waiting for changes");
+    ws.write("src/b_gen", "by hand\n");
+    let text = watch.until("Waiting for changes");
+    assert!(text.contains("src/b_gen changed."), "{text}");
+    assert!(text.contains("by hand"), "{text}");
+    watch.signal(libc::SIGINT);
+    watch.ends_with(130);
+}
+
+#[test]
 fn watch_sees_an_ignored_file_that_is_named() {
     let ws = Workspace::new(
         "[target.show]\ninputs = [\"conf/local\"]\ndotenv = [\".env\"]\nrun = \"echo with $(cat conf/local) ${NAME:-}\"\n",

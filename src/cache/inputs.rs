@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use walkdir::WalkDir;
 
@@ -80,11 +81,14 @@ impl Claims {
         let literal = parents
             .chain([path])
             .find_map(|path| self.literals.get(path));
-        literal.copied().or_else(|| {
-            let globs = self.globs_at(split(path).0);
-            let mut matching = globs.iter().filter(|(glob, _)| glob.matches(path));
-            matching.next().map(|(_, id)| *id)
-        })
+        literal.copied().or_else(|| self.owner_by_glob(path))
+    }
+
+    /// The target with a glob among its outputs that matches a path.
+    pub fn owner_by_glob(&self, path: &str) -> Option<TargetId> {
+        let globs = self.globs_at(split(path).0);
+        let mut matching = globs.iter().filter(|(glob, _)| glob.matches(path));
+        matching.next().map(|(_, id)| *id)
     }
 }
 
@@ -336,6 +340,14 @@ struct Found {
     inputs: Inputs,
     /// The directories behind links that count as a whole.
     entered: HashSet<String>,
+    /// See [`Made::made_for`].
+    made: HashMap<TargetId, Option<Arc<Manifest>>>,
+}
+
+/// What targets made, for whoever looks for inputs.
+pub trait Made {
+    /// What `maker` made, if `reader` needs it and so waited for it.
+    fn made_for(&self, reader: TargetId, maker: TargetId) -> Option<Arc<Manifest>>;
 }
 
 /// Finds inputs in one workspace.
@@ -345,6 +357,7 @@ pub struct Finder<'a> {
     /// Of the cache, relative to the workspace, if it lies in it.
     pub cache_dir: Option<&'a str>,
     pub claims: &'a Claims,
+    pub made: &'a dyn Made,
 }
 
 impl Finder<'_> {
@@ -417,7 +430,11 @@ impl Finder<'_> {
         }
         let mut links = Vec::new();
         for (path, stat) in self.everything_below(behind)? {
-            if !self.claims.is_pipeline_file(&path) && self.claims.owner(&path).is_none() {
+            let is_made = match self.claims.owner(&path) {
+                Some(maker) => self.is_made(spec, maker, &path, found),
+                None => false,
+            };
+            if !self.claims.is_pipeline_file(&path) && !is_made {
                 let alias = Some(format!("{link}{}", &path[behind.len()..]));
                 links.extend(self.sort_in(spec, path, alias, stat, found)?);
             }
@@ -451,7 +468,10 @@ impl Finder<'_> {
             for (name, stat) in listing.files() {
                 let path = join(&directory, name);
                 let alias = alias(&path);
-                let is_made = || made.iter().any(|(glob, _)| glob.matches(&path));
+                let mut is_made = || {
+                    let mut makers = made.iter().filter(|(glob, _)| glob.matches(&path));
+                    makers.any(|(_, maker)| self.is_made(spec, *maker, &path, found))
+                };
                 if !self.claims.is_pipeline_file(&path) && !is_made() {
                     links.extend(self.sort_in(spec, path, alias, *stat, found)?);
                 }
@@ -464,6 +484,15 @@ impl Finder<'_> {
             );
         }
         Ok(links)
+    }
+
+    /// Whether a file that a target's outputs claim is its affair alone. A needed one has been there before: what it didn't
+    /// make lies among its outputs by hand, and is what any other file is.
+    fn is_made(&self, spec: &Spec, maker: TargetId, path: &str, found: &mut Found) -> bool {
+        let of_maker = found.made.entry(maker);
+        let manifest = of_maker.or_insert_with(|| self.made.made_for(spec.id, maker));
+        let known = manifest.as_ref();
+        known.is_none_or(|manifest| manifest.get(path).is_some())
     }
 
     /// A file that isn't made: an input, or nothing, or (handed back) a link that globs look through.

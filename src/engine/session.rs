@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use crate::cache::blobs::Blobs;
 use crate::cache::digest::Digest;
 use crate::cache::index::Index;
-use crate::cache::inputs::{Claims, Finder, Spec};
+use crate::cache::inputs::{Claims, Finder, Made, Spec};
 use crate::cache::manifest::Manifest;
 use crate::cache::restore::Place;
 use crate::cache::snapshot::{Known, Memo, Snapshot};
@@ -20,6 +20,7 @@ use crate::cache::walk::Walker;
 use crate::deploy::provider::Provider;
 use crate::docker::{self, Engine};
 use crate::fault;
+use crate::graph;
 use crate::image::registry::Registry;
 use crate::pipeline::model::{ServiceId, Span, TargetId, Workspace};
 
@@ -238,12 +239,24 @@ impl Session {
             root: &self.ws.root,
             cache_dir: self.cache_inside.as_deref(),
             claims: &self.claims,
+            made: self,
         }
     }
 
     /// Which target makes a path.
     pub fn maker(&self, path: &str) -> Option<TargetId> {
         self.claims.owner(path)
+    }
+
+    /// Whether a file that a target's outputs match is none that it made: those who need the target have it as an input.
+    /// While nobody knows what the target has left, it is the target's.
+    pub fn lies_by_hand(&self, path: &str) -> bool {
+        self.claims.owner_by_glob(path).is_some_and(|maker| {
+            let done = self.outputs_of(maker);
+            let is_made = |done: Done| done.manifest.get(path).is_some();
+            let is_open = self.marker(&self.ws.target(maker).address).exists();
+            !is_open && !done.is_none_or(is_made)
+        })
     }
 
     pub fn place(&self) -> Place<'_> {
@@ -556,6 +569,14 @@ fn unfinished(cache_dir: &Path) -> HashSet<String> {
         .flatten()
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect()
+}
+
+impl Made for Session {
+    fn made_for(&self, reader: TargetId, maker: TargetId) -> Option<Arc<Manifest>> {
+        let is_needed = graph::transitive_needs(&self.ws, reader).contains(&maker);
+        let done = is_needed.then(|| self.outputs_of(maker)).flatten();
+        done.map(|done| done.manifest)
+    }
 }
 
 /// A file name for an address.

@@ -201,3 +201,29 @@ fn directories_of_others_are_neither_made_nor_removed() {
     assert_eq!(bed.expect(&["gen"], &[]).outcome("gen"), "restored");
     assert!(bed.exists("out/empty"));
 }
+
+#[test]
+fn what_lies_by_hand_among_the_outputs_of_a_need_is_an_input() {
+    let bed = Bed::new(
+        "[target.gen]\ninputs = [\"in\"]\noutputs = [\"src/*_gen.txt\"]\n\
+         run = 'echo gen >> ../ran; mkdir -p src; cp in src/a_gen.txt'\n\
+         [target.behind]\nneeds = [\"gen\"]\ninputs = []\nrun = 'echo behind >> ../ran'\n\
+         [target.direct]\nneeds = [\"gen\"]\ninputs = [\"src/**\"]\noutputs = [\"direct\"]\n\
+         run = 'echo direct >> ../ran; cat src/* > direct'\n\
+         [target.indirect]\nneeds = [\"behind\"]\ninputs = [\"src/**\"]\noutputs = [\"indirect\"]\n\
+         run = 'echo indirect >> ../ran; cat src/* > indirect'\n",
+    );
+    bed.write("in", "made\n");
+    bed.expect(
+        &["direct", "indirect"],
+        &["behind", "gen", "direct", "indirect"],
+    );
+    for text in ["first\n", "second\n"] {
+        bed.write("src/hand_gen.txt", text);
+        bed.expect(&["direct", "indirect"], &["direct", "indirect"]);
+        for output in ["direct", "indirect"] {
+            assert_eq!(bed.read(output), format!("made\n{text}"), "{output}");
+        }
+        bed.expect(&["direct", "indirect"], &[]);
+    }
+}

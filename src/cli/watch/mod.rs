@@ -340,11 +340,18 @@ impl Watch<'_> {
                 if gone {
                     self.eyes.forget(&paths);
                 }
-                let relevance = self.relevance.iter();
-                seen.paths
-                    .extend(relevance.flat_map(|relevance| {
-                        paths.iter().filter_map(|path| relevance.name(path))
-                    }));
+                let Some(relevance) = &self.relevance else {
+                    return Some(());
+                };
+                let by_hand = |path: &&str| {
+                    let mut held = self.held.iter();
+                    held.any(|held| held.session.lies_by_hand(path))
+                };
+                let name = |path: &PathBuf| {
+                    let inside = || relevance.inside(path).filter(by_hand);
+                    relevance.name(path).or_else(|| inside().map(str::to_owned))
+                };
+                seen.paths.extend(paths.iter().filter_map(name));
             }
         }
         Some(())
