@@ -169,6 +169,8 @@ fn steers(name: &str) -> bool {
         || name.contains("mise")
         || [
             ".nvmrc",
+            ".bazelversion",
+            ".bazeliskrc",
             ".prototools",
             ".sdkmanrc",
             ".config",
@@ -228,7 +230,9 @@ fn is_program(path: &Path) -> bool {
 fn own_binary(name: &str, program: &Path) -> Option<Stat> {
     let real = fs::canonicalize(program).ok()?;
     let called = Path::new(name).file_name()?.to_str()?;
-    let own_name = real.file_name()?.to_str()?.starts_with(called);
+    // `python3` is `python3.11`; `bazel` is no `bazelisk`, which goes by a file.
+    let more = real.file_name()?.to_str()?.strip_prefix(called)?;
+    let own_name = !more.contains(|c: char| c.is_ascii_alphabetic());
     let metadata = fs::metadata(&real).ok()?;
     let mut magic = [0; 4];
     File::open(&real).ok()?.read_exact(&mut magic).ok()?;
@@ -324,6 +328,35 @@ cat "$dir/.tool-versions" 2>/dev/null || echo 1.0
         assert_eq!(asked(), 2);
         assert_eq!(version("a", &env("other")), "1.0");
         assert_eq!(asked(), 3, "another environment may mean another answer");
+    }
+
+    #[test]
+    fn a_program_answers_for_itself_under_its_own_name_alone() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let called = |name: &str, real: &str| {
+            let (program, link) = (temp.path().join(real), temp.path().join(name));
+            fs::write(&program, b"\x7fELF").expect(real);
+            if name != real {
+                std::os::unix::fs::symlink(&program, &link).expect(name);
+            }
+            let is_own = own_binary(name, &link).is_some();
+            fs::remove_file(&program).expect(real);
+            is_own
+        };
+        for (name, real) in [
+            ("ruff", "ruff"),
+            ("python3", "python3.11"),
+            ("clang", "clang-14"),
+        ] {
+            assert!(called(name, real), "{name} is {real}");
+        }
+        for (name, real) in [
+            ("bazel", "bazelisk"),
+            ("cargo", "rustup"),
+            ("node", "node-shim"),
+        ] {
+            assert!(!called(name, real), "{name} is {real}");
+        }
     }
 
     #[test]
