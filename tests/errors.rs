@@ -70,11 +70,46 @@ fn as_somebody_else(workspace: &Workspace, args: &[&str]) -> Ran {
     let mut command = workspace.command(args);
     if unsafe { libc::geteuid() } == 0 {
         for path in [workspace.path(""), workspace.home().to_owned()] {
-            run::output("chown", &["-R", "65534", &path.to_string_lossy()]);
+            // What is theirs stays as it is, its times too.
+            let path = path.to_string_lossy();
+            run::output("chown", &["-R", "--from=0", "65534", &path]);
         }
         command.uid(65534).gid(65534);
     }
     workspace.run(command)
+}
+
+#[test]
+fn outputs_in_directories_that_are_read_only_go_all_the_same() {
+    let workspace = Workspace::new(
+        "[target.gen]\ninputs = [\"in\"]\noutputs = [\"out\"]\n\
+         run = \"mkdir -p out/d; cp in out/d/$(cat in); chmod 555 out/d; if [ -e fail ]; then . ./fail; fi\"\n",
+    );
+    workspace.write("in", "1");
+    as_somebody_else(&workspace, &["gen"]).code(0);
+    // Made anew.
+    workspace.write("in", "2");
+    as_somebody_else(&workspace, &["gen"]).code(0);
+    assert!(!workspace.path("out/d/1").exists());
+    // Put back.
+    workspace.write("in", "1");
+    as_somebody_else(&workspace, &["gen"]).code(0);
+    assert!(!workspace.path("out/d/2").exists());
+    let mode = |path: &str| {
+        let metadata = std::fs::metadata(workspace.path(path)).expect(path);
+        metadata.permissions().mode() & 0o777
+    };
+    assert_eq!(mode("out/d"), 0o555);
+    // Left by commands that failed.
+    workspace.write("in", "3");
+    workspace.write("fail", "exit 1");
+    as_somebody_else(&workspace, &["gen"]).code(1);
+    workspace.write("fail", "");
+    workspace.write("in", "4");
+    as_somebody_else(&workspace, &["gen"]).code(0);
+    assert!(!workspace.path("out/d/3").exists());
+    as_somebody_else(&workspace, &["clean"]).code(0);
+    assert!(!workspace.path("out").exists());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a target is made of, and where its results are kept.
 //!
 //! [`walk`] lists what is on disk, [`index`] answers digests from stats, [`key`] makes the action key,
-//! [`store`] holds the records and [`blobs`] the contents, [`capture`] and [`restore`] move outputs in and out,
+//! [`store`] holds the records and [`blobs`] the contents, [`capture`] and [`restore`] move outputs in and out, `remove` takes them away,
 //! [`remote`] shares results with other machines, [`snapshot`] answers a run with nothing to do, [`prune`] and [`upkeep`] keep the store within its limit. Knows nothing of processes or of the screen.
 
 pub mod blobs;
@@ -18,6 +18,7 @@ pub mod manifest;
 mod packed;
 pub mod prune;
 pub mod remote;
+mod remove;
 pub mod resolved;
 pub mod restore;
 pub mod snapshot;

@@ -188,46 +188,6 @@ impl Place<'_> {
         Ok(touched)
     }
 
-    /// Removes what the manifest names (and is still of that kind), with the directories that are empty then; how many paths.
-    ///
-    /// # Errors
-    /// Something can't be removed.
-    pub fn remove(&self, manifest: &Manifest) -> Result<usize, RestoreError> {
-        self.remove_except(manifest, &Manifest::default())
-    }
-
-    fn remove_except(&self, previous: &Manifest, keep: &Manifest) -> Result<usize, RestoreError> {
-        let mut removed = 0;
-        // Backwards: what is in a directory before the directory.
-        for entry in previous.entries.iter().rev() {
-            if keep.get(&entry.path).is_some()
-                || !is_plain(&entry.path)
-                || self.leads_out(&entry.path)
-            {
-                continue;
-            }
-            let path = self.root.join(&entry.path);
-            let result = match (&entry.node, fs::symlink_metadata(&path)) {
-                (_, Err(_)) => continue,
-                (Node::Directory { .. }, Ok(found)) if found.is_dir() => fs::remove_dir(&path),
-                (Node::File { .. } | Node::Link { .. }, Ok(found)) if !found.is_dir() => {
-                    fs::remove_file(&path)
-                }
-                _ => continue,
-            };
-            match result {
-                Ok(()) => {
-                    removed += 1;
-                    fault::point("output removed");
-                }
-                // Somebody else's files are in it.
-                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
-                Err(error) => return Err(with_path(error, &path).into()),
-            }
-        }
-        Ok(removed)
-    }
-
     /// Whether a directory on the way to a path is a link.
     pub fn leads_out(&self, path: &str) -> bool {
         let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
@@ -316,7 +276,11 @@ impl Place<'_> {
             }
             let full = self.root.join(&path);
             match fs::symlink_metadata(&full) {
-                Ok(found) if found.is_dir() => self.open_up(&path, &full, &found, made)?,
+                Ok(found) if found.is_dir() => {
+                    // Until everything is in it.
+                    let before = open_up(&full, &found).map_err(|error| with_path(error, &full))?;
+                    made.new.extend(before.map(|mode| (path.clone(), mode)));
+                }
                 Ok(_) if matches!(manifest.get(&path), Some(Node::Directory { .. })) => {
                     fs::remove_file(&full).map_err(|error| with_path(error, &full))?;
                     fs::create_dir(&full).map_err(|error| with_path(error, &full))?;
@@ -333,23 +297,6 @@ impl Place<'_> {
                     made.new.insert(path.clone(), 0o755);
                 }
             }
-        }
-        Ok(())
-    }
-
-    /// A read-only directory is made writable until everything is in it.
-    fn open_up(
-        &self,
-        path: &str,
-        full: &Path,
-        found: &fs::Metadata,
-        made: &mut Made,
-    ) -> Result<(), RestoreError> {
-        let mode = found.permissions().mode() & 0o7777;
-        if mode & 0o700 != 0o700 {
-            fs::set_permissions(full, Permissions::from_mode(mode | 0o700))
-                .map_err(|error| with_path(error, full))?;
-            made.new.insert(path.to_owned(), mode);
         }
         Ok(())
     }
@@ -467,6 +414,16 @@ impl Place<'_> {
     }
 }
 
+/// Makes a read-only directory writable; what its mode was, if it wasn't.
+pub(super) fn open_up(path: &Path, found: &fs::Metadata) -> io::Result<Option<u32>> {
+    let mode = found.permissions().mode() & 0o7777;
+    if mode & 0o700 == 0o700 {
+        return Ok(None);
+    }
+    fs::set_permissions(path, Permissions::from_mode(mode | 0o700))?;
+    Ok(Some(mode))
+}
+
 /// Makes a link where none of a process that was killed is, and the directory that it lies in.
 fn link(to: &str, path: &Path) -> io::Result<()> {
     let _ = fs::remove_file(path);
@@ -517,7 +474,7 @@ fn set_mtime(file: &File, mtime: i64) -> io::Result<()> {
 }
 
 /// Whether a path stays where it is put: relative, no `..`, nothing odd.
-fn is_plain(path: &str) -> bool {
+pub(super) fn is_plain(path: &str) -> bool {
     !path.is_empty()
         && !path.contains('\0')
         && Path::new(path)

@@ -26,6 +26,15 @@ struct Removed {
     shown: Vec<String>,
 }
 
+impl Removed {
+    fn add(&mut self, more: Removed) {
+        self.targets += more.targets;
+        self.paths += more.paths;
+        self.bytes += more.bytes;
+        self.shown.extend(more.shown);
+    }
+}
+
 /// A session that may remove things, unless it is a dry run.
 pub fn session(context: &Context, place: &Place) -> Session {
     let options = session::Options {
@@ -79,8 +88,11 @@ pub fn run(
         let value =
             json!({ "targets": removed.targets, "paths": removed.paths, "bytes": removed.bytes });
         writeln!(out, "{value}")?;
-    } else if removed.paths == 0 && code == 0 {
-        writeln!(out, "nothing to remove")?;
+    } else if removed.paths == 0 {
+        // Of what couldn't go it was said.
+        if code == 0 {
+            writeln!(out, "nothing to remove")?;
+        }
     } else {
         writeln!(
             out,
@@ -142,9 +154,11 @@ fn clean(session: &Session, target: &Target, removed: &mut Removed) -> Result<()
         return Ok(());
     };
     if let Some(manifest) = outputs(session, target, Some(state)) {
-        count_in(session, &manifest, removed);
+        let mut there = Removed::default();
+        count_in(session, &manifest, &mut there);
         let done = session.place().remove(&manifest);
         done.map_err(|error| Refusal::failed(&error))?;
+        removed.add(there);
         crate::fault::point("cleaned");
     }
     session.forget_state(&target.address);

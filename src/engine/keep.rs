@@ -205,11 +205,19 @@ impl Job<'_> {
             // Times of directories change with what comes later.
             Some(Some(left)) => stat.kind() == FileKind::Directory || left == stat,
         };
-        // Backwards: what is in a directory before the directory, which goes only when it is empty.
-        let left = found.iter().rev();
-        let left = left.filter(|(path, stat)| {
-            !belongs(path) && is_theirs(path, stat) && !place.leads_out(path)
-        });
+        let left: Vec<(&String, &Stat)> = found
+            .iter()
+            .filter(|(path, stat)| {
+                !belongs(path) && is_theirs(path, stat) && !place.leads_out(path)
+            })
+            .collect();
+        // What can't be opened can't be removed either: the target's commands will say so.
+        for (path, _) in left
+            .iter()
+            .filter(|(_, stat)| stat.kind() == FileKind::Directory)
+        {
+            let _ = place.open(path);
+        }
         let remove = |(path, stat): &(&String, &Stat)| {
             let path = self.session.ws.root.join(path);
             let removed = match stat.kind() {
@@ -219,7 +227,8 @@ impl Job<'_> {
             fault::point("leftover removed");
             removed.is_ok()
         };
-        left.filter(remove).count()
+        // Backwards: what is in a directory before the directory, which goes only when it is empty.
+        left.iter().rev().filter(|one| remove(one)).count()
     }
 
     /// After success: outputs into the store, unless something makes the result doubtful.
