@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::cache::blobs::Blobs;
+use crate::cache::claims::Claims;
 use crate::cache::digest::Digest;
+use crate::cache::finder::{Finder, Made};
 use crate::cache::index::Index;
-use crate::cache::inputs::{Claims, Finder, Made, Spec};
 use crate::cache::manifest::Manifest;
 use crate::cache::restore::Place;
 use crate::cache::snapshot::{Known, Memo, Snapshot};
+use crate::cache::spec::Spec;
 use crate::cache::store::{Batch, Image, Position, State, Store};
 use crate::cache::upkeep::Upkeep;
 use crate::cache::walk::Walker;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::cache::inputs::Claims;
+use crate::cache::claims::Claims;
 use crate::cache::stat::Stat;
 use crate::cache::walk::{Walker, split};
 use crate::engine::session;

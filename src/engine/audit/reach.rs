@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use crate::cache::inputs::{self, Inputs};
+use crate::cache::inputs::Inputs;
 use crate::cache::walk::{join, split};
 use crate::graph;
 use crate::pipeline::glob::Glob;
@@ -91,7 +91,10 @@ impl Reach {
         for need in graph::transitive_needs(&session.ws, target.id) {
             let done = session.outputs_of(need).filter(|_| !direct.contains(&need));
             for entry in done.iter().flat_map(|done| &done.manifest.entries) {
-                if inputs::picks_up(session.spec(target.id), &entry.path, &session.walker) {
+                if session
+                    .spec(target.id)
+                    .picks_up(&entry.path, &session.walker)
+                {
                     self.files.insert(entry.path.clone());
                 }
             }
