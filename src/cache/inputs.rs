@@ -5,10 +5,9 @@ use std::io;
 use super::digest::Digest;
 use super::index::{Index, Unreadable};
 use super::key::{Preimage, Section, Value};
-use super::manifest::{Manifest, Node};
+use super::manifest::{Entry, Manifest, Node};
 use super::spec::Spec;
 use super::stat::Stat;
-use super::walk::Walker;
 
 /// A file that is an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,17 +138,17 @@ pub fn describe_with(inputs: &Inputs, digests: Vec<Digest>, preimage: &mut Preim
     }
 }
 
-/// Writes those outputs of a target that is needed indirectly, which the patterns pick up, into a key.
-pub fn describe_indirect(
-    spec: &Spec,
-    manifest: &Manifest,
-    walker: &Walker,
-    preimage: &mut Preimage,
-) {
-    for entry in &manifest.entries {
-        if !spec.picks_up(&entry.path, walker) {
-            continue;
-        }
+/// Those outputs of a target that is needed indirectly which the patterns pick up. What is made is mostly ignored by git: a
+/// pattern that matches it means it all the same.
+pub fn picked_up<'m>(spec: &Spec, manifest: &'m Manifest) -> Vec<&'m Entry> {
+    let entries = manifest.entries.iter();
+    let picked = |entry: &&Entry| !entry.node.is_directory() && spec.matches(&entry.path);
+    entries.filter(picked).collect()
+}
+
+/// Writes them into a key.
+pub fn describe_picked(picked: &[&Entry], preimage: &mut Preimage) {
+    for entry in picked {
         let value = match &entry.node {
             Node::File { digest, mode, .. } => Value::File {
                 executable: mode & 0o100 != 0,

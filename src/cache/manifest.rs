@@ -31,6 +31,12 @@ pub enum Node {
     },
 }
 
+impl Node {
+    pub fn is_directory(&self) -> bool {
+        matches!(self, Node::Directory { .. })
+    }
+}
+
 /// All outputs of a target, sorted by path; a directory stands before what is in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::walk::Walker;
 use crate::pipeline::glob::{Glob, has_wildcard};
 use crate::pipeline::model::{Project, Target, TargetId, Workspace};
 use crate::pipeline::paths::is_within;
@@ -89,17 +88,13 @@ impl Spec {
         bases.map(String::as_str)
     }
 
-    pub(super) fn matches(&self, path: &str) -> bool {
+    /// Whether the patterns mean a path, whatever git says of it.
+    pub fn matches(&self, path: &str) -> bool {
         let everything = self
             .everything
             .as_ref()
             .is_some_and(|(dir, members)| is_within(path, dir) && !lies_in(path, members));
         (everything || self.globs.iter().any(|glob| glob.matches(path))) && !self.excluded(path)
-    }
-
-    /// Whether an output of a target that is needed indirectly is an input.
-    pub fn picks_up(&self, path: &str, walker: &Walker) -> bool {
-        self.matches(path) && !walker.is_ignored(path)
     }
 
     /// Whether a glob can match something below a link, which it doesn't match itself.

@@ -19,7 +19,7 @@ pub enum Kind {
 
 /// The fields that change when a file does. Two equal ones mean the same content only with the rule that
 /// [`super::index`] keeps for files that changed a moment ago.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stat {
     pub dev: u64,
     pub ino: u64,

@@ -198,10 +198,11 @@ impl<'a> Job<'a> {
 
     /// Puts the outputs in place from what an earlier run with this key left; none when that can't be had.
     fn hit(&self, look: &Look) -> Option<Finished> {
-        let earlier = self.earlier(look)?;
-        let state = earlier.state;
+        let mut earlier = self.earlier(look)?;
+        let mut state = earlier.state;
         let manifest = self.session.manifest(&state.manifest)?;
         let log = self.session.blobs.read(&state.log)?;
+        let others = self.others_files(&manifest, earlier.before.as_ref()).ok()?;
         let restored = self.restore(&manifest, state.manifest, earlier.before.as_ref());
         let touched = match restored {
             Ok(touched) => touched,
@@ -216,6 +217,13 @@ impl<'a> Job<'a> {
             }
         };
         fault::point("restored");
+        if others.foreign {
+            (state.foreign, state.outputs) = (true, others.with(&manifest.digest()));
+            self.warn_of_others(others.first_file());
+        }
+        for (_, used) in &mut earlier.used.states {
+            *used = state.clone();
+        }
         let is_news = !earlier.used.is_empty();
         self.leave(earlier.used);
         if is_news {

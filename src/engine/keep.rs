@@ -3,7 +3,7 @@
 //! Before, what it made last time goes, and word is left that it runs; after success, what it made goes into the store,
 //! unless something makes it doubtful whose result it is. Knows nothing of processes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,13 +12,13 @@ use std::time::Duration;
 use crate::cache::capture::{self, CaptureError, Found};
 use crate::cache::digest::Digest;
 use crate::cache::inputs::{File, InputError, Inputs};
+use crate::cache::key::{self, Section};
 use crate::cache::manifest::Manifest;
 use crate::cache::restore::RestoreError;
 use crate::cache::stat::{Kind as FileKind, Stat};
 use crate::cache::store::{self, Batch, Image, Record, State};
 use crate::fault;
-use crate::graph;
-use crate::pipeline::model::TargetId;
+use crate::pipeline::model::{OutputPattern, TargetId};
 
 use super::event::{Finished, Outcome};
 use super::job::Job;
@@ -71,19 +71,13 @@ impl Job<'_> {
             self.remove_unknown(&found, known, unfinished.after.as_ref(), None);
             found = self.strays()?;
         }
-        // Where it ran before, what lies there now came after; unless there were others' files from the beginning.
-        let may_be = match (previous, &before) {
-            (Some(state), _) => state.foreign || lost,
-            (None, Some(known)) => known.foreign,
-            (None, None) => true,
+        let doubted = match lost {
+            true => self.target.outputs.clone(),
+            false => self.doubted_outputs(previous, before.as_ref()),
         };
-        let foreign =
-            may_be && self.lies_in_directories(&found) || self.in_the_way.load(Ordering::Relaxed);
-        let first = previous.is_none() && before.is_none_or(|known| known.first);
         let strays = Strays {
+            foreign: holds_files(&found, &doubted) || self.in_the_way.load(Ordering::Relaxed),
             found,
-            foreign,
-            first,
         };
         let unfinished = Unfinished {
             before: Some(strays),
@@ -93,26 +87,32 @@ impl Job<'_> {
         Ok(unfinished.before.unwrap_or_default())
     }
 
-    /// Whether files lie in output directories, where forge never ran the target: a result may then be made of them,
-    /// as a virtual environment is of what is installed. What came later (bytecode, notes) is not its business.
-    fn lies_in_directories(&self, found: &Found) -> bool {
+    /// Outputs of which nothing says that the target ever made them, here and as such: whatever lies there before it runs, a result
+    /// may be made of, as a virtual environment is of what is installed, and a log of the lines before. Where it ran before,
+    /// what came later (byte code, notes) is not its business; unless there were others' files from the beginning.
+    fn doubted_outputs(
+        &self,
+        previous: Option<&State>,
+        before: Option<&Strays>,
+    ) -> Vec<OutputPattern> {
         let outputs = &self.target.outputs;
-        let named = |path: &String| outputs.iter().any(|output| output.pattern == *path);
-        let mut files = found
-            .iter()
-            .filter(|(_, stat)| stat.kind() != FileKind::Directory);
-        files.any(|(path, _)| !named(path))
-    }
-
-    /// Whether an output that is named was there before the target first ran, and it left it as it was: a tool that found
-    /// it newer than what it is made of has made nothing.
-    fn found_it_made(&self, found: &Found, strays: &Strays) -> bool {
-        let outputs = self.target.outputs.iter().filter(|output| output.literal);
-        let mut named = outputs.map(|output| &output.pattern);
-        named.any(|path| match (strays.found.get(path), found.get(path)) {
-            (Some(before), Some(after)) => before.kind() != FileKind::Directory && before == after,
-            _ => false,
-        })
+        match (previous, before) {
+            (Some(state), _) if state.foreign => outputs.clone(),
+            (Some(state), _) => {
+                let preimage = self.session.blobs.read(&state.preimage);
+                let fields = preimage.and_then(|bytes| key::decode(&bytes));
+                let told: HashSet<String> = fields
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter_map(|((section, name), _)| (section == Section::Output).then_some(name))
+                    .collect();
+                let is_told = |output: &OutputPattern| told.contains(&output.pattern);
+                let new = outputs.iter().filter(|output| !is_told(output));
+                new.cloned().collect()
+            }
+            (None, Some(known)) if !known.foreign => Vec::new(),
+            (None, _) => outputs.clone(),
+        }
     }
 
     fn outputs_named(&self) -> String {
@@ -125,6 +125,29 @@ impl Job<'_> {
     pub(super) fn strays(&self) -> Result<Found, Fault> {
         capture::scan(&self.session.ws.root, &self.target.outputs, false)
             .map_err(|error| Fault::failed(error.to_string()))
+    }
+
+    /// What lies in the outputs and isn't theirs, where an earlier result is about to be put: those who need it see it too. Of what
+    /// a run that was ended left nothing is told here: that goes.
+    pub(super) fn others_files(
+        &self,
+        manifest: &Manifest,
+        state: Option<&State>,
+    ) -> Result<Strays, Fault> {
+        let before = self.unfinished().and_then(|unfinished| unfinished.before);
+        let doubted = self.doubted_outputs(state, before.as_ref());
+        if doubted.is_empty() || self.target.incremental {
+            return Ok(Strays::default());
+        }
+        let mut found = match before {
+            Some(known) => known.found,
+            None => self.strays()?,
+        };
+        found.retain(|path, _| manifest.get(path).is_none());
+        Ok(Strays {
+            foreign: holds_files(&found, &doubted),
+            found,
+        })
     }
 
     /// Makes the outputs be what an earlier run with this key left; how many paths it touched.
@@ -244,7 +267,7 @@ impl Job<'_> {
             Ok(found) => capture::own(found, &strays.found, &self.target.outputs),
             Err(error) => return Ok(self.words.finished(Outcome::Failed, error.to_string())),
         };
-        let foreign = strays.foreign || strays.first && self.found_it_made(&found, strays);
+        let foreign = strays.foreign;
         let store_it = session.uses_cache(self.target.id) && !foreign;
         let kept = capture::capture(
             &session.ws.root,
@@ -317,6 +340,18 @@ impl Job<'_> {
         );
     }
 
+    /// The same, where an earlier result was put beside it.
+    pub(super) fn warn_of_others(&self, first: &str) {
+        let address = &self.target.address;
+        self.warn(
+            format!("{first} was there before forge put the outputs of this target beside it"),
+            Some(format!(
+                "what needs {address} may be made of it too, and is kept here alone; to have it cached, remove {first}, \
+                 say `forge clean {address}`, and run it again"
+            )),
+        );
+    }
+
     /// Whether everything that the key was made of is still what it was: what was made of anything else isn't its result.
     fn held(&self, look: &Look) -> bool {
         let (what, help) = match self.moved(look) {
@@ -347,7 +382,7 @@ impl Job<'_> {
         }
         // Another forge may have made them again meanwhile, just as they were: what was read halfway through is wrong.
         let now = self.needs_now();
-        for need in graph::leaf_needs(&session.ws, self.target.id) {
+        for need in session.needs_told(self.target) {
             let done = session.outputs_of(need);
             let intact = |done: Done| session.place().is_intact(&done.manifest);
             let written = look.needs.get(&need) != now.get(&need);
@@ -362,7 +397,7 @@ impl Job<'_> {
 
     /// See [`Look::needs`].
     pub(super) fn needs_now(&self) -> HashMap<TargetId, Option<Digest>> {
-        let needs = graph::leaf_needs(&self.session.ws, self.target.id).into_iter();
+        let needs = self.session.needs_told(self.target).into_iter();
         let writes = |need| {
             let done = self.session.outputs_of(need)?;
             self.session.place().writes(&done.manifest)
@@ -425,6 +460,14 @@ impl Job<'_> {
         session.set_state(address, state);
         flaky
     }
+}
+
+/// Whether a file, or a link, lies in the outputs.
+fn holds_files(found: &Found, outputs: &[OutputPattern]) -> bool {
+    let mut files = found
+        .iter()
+        .filter(|(_, stat)| stat.kind() != FileKind::Directory);
+    files.any(|(path, _)| capture::claims(outputs, path))
 }
 
 /// What a success leaves beside its outputs.

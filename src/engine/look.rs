@@ -323,7 +323,7 @@ impl Session {
         Ok(preimage)
     }
 
-    /// What isn't as a preimage says, of variables and of these inputs. Stats alone can be equal within the clock's tick:
+    /// What isn't as a preimage says, of variables, of tools and of these inputs. Stats alone can be equal within the clock's tick:
     /// what is too young to be told apart by them is read again.
     ///
     /// # Errors
@@ -340,13 +340,16 @@ impl Session {
             endpoints: None,
         };
         let mut now = Preimage::default();
-        Declared::of(target, &self.caller, &self.ws.root)?.describe(&mut now, &values)?;
+        let declared = Declared::of(target, &self.caller, &self.ws.root)?;
+        declared.describe(&mut now, &values)?;
+        self.describe_tools(target, &declared, &mut now)?;
         inputs::describe(inputs, &self.index, &mut now).map_err(InputError::Unreadable)?;
         let fields = |preimage: &Preimage| key::decode(preimage.bytes()).unwrap_or_default();
         let changes = key::diff(&fields(before), &fields(&now));
         let changed = changes.into_iter().find(|change| change.after.is_some());
         Ok(changed.map(|change| match change.section {
             Section::Env => format!("the value of {} changed", change.name),
+            Section::Tool => format!("its tool {} became another", change.name),
             _ => format!("its input {} changed", change.name),
         }))
     }
@@ -458,13 +461,46 @@ impl Session {
             preimage.add(Section::Upstream, &self.ws.target(*need).address, &value);
         }
         let spec = self.spec(target.id);
-        let direct: HashSet<_> = direct.into_iter().collect();
-        let mut indirect = self.makers().needed_by(&self.ws, target.id, &spec.bases);
-        indirect.retain(|need| !direct.contains(need));
-        for need in indirect {
-            if let Some(done) = self.outputs_of(need) {
-                inputs::describe_indirect(spec, &done.manifest, &self.walker, preimage);
+        for need in self.indirect_needs(target) {
+            let Some(done) = self.outputs_of(need) else {
+                continue;
+            };
+            let picked = inputs::picked_up(spec, &done.manifest);
+            let nodes = done.manifest.entries.iter().map(|entry| &entry.node);
+            if !picked.is_empty()
+                && picked.len() == nodes.filter(|node| !node.is_directory()).count()
+            {
+                let address = &self.ws.target(need).address;
+                preimage.add(Section::Upstream, address, &Value::Digest(done.outputs));
+            } else {
+                inputs::describe_picked(&picked, preimage);
             }
         }
+    }
+
+    /// What the target needs through others and may pick something up of.
+    fn indirect_needs(&self, target: &Target) -> Vec<TargetId> {
+        let direct: HashSet<_> = graph::leaf_needs(&self.ws, target.id).into_iter().collect();
+        let spec = self.spec(target.id);
+        let mut indirect = self.makers().needed_by(&self.ws, target.id, &spec.bases);
+        indirect.retain(|need| !direct.contains(need));
+        indirect
+    }
+
+    /// The needs whose outputs the target's key tells: what it needs itself, and what it picks something up of.
+    pub(super) fn needs_told(&self, target: &Target) -> Vec<TargetId> {
+        if target.needs.is_empty() {
+            return Vec::new();
+        }
+        let mut needs = graph::leaf_needs(&self.ws, target.id);
+        if matches!(target.kind, Kind::Command { .. }) {
+            let spec = self.spec(target.id);
+            let picks = |need: &TargetId| {
+                let done = self.outputs_of(*need);
+                done.is_some_and(|done| !inputs::picked_up(spec, &done.manifest).is_empty())
+            };
+            needs.extend(self.indirect_needs(target).into_iter().filter(picks));
+        }
+        needs
     }
 }

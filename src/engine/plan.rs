@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::cache::capture::CaptureError;
 use crate::graph;
 use crate::pipeline::glob::{Glob, has_wildcard};
 use crate::pipeline::model::{Kind, Reference, Target, TargetId, Text, When, Workspace};
@@ -18,6 +19,8 @@ use super::session::Session;
 const UNSET: &str = "forge::unset";
 /// A target whose condition isn't met was asked for by name.
 pub(super) const REFUSED: &str = "forge::refused";
+/// What a skipped target may have made can't be read.
+const UNREADABLE: &str = "forge::unreadable";
 
 /// The targets of a run: each after what it needs.
 pub struct Plan {
@@ -38,7 +41,8 @@ impl Plan {
     /// Plans the selected targets and all that they need. Those in `named` were asked for by name: their conditions must hold.
     ///
     /// # Errors
-    /// A condition of a named target isn't met; a variable that a target refers to is unset.
+    /// A condition of a named target isn't met; a variable that a target refers to is unset; what lies in the outputs of a skipped
+    /// one can't be read.
     pub fn new(
         session: &Session,
         selected: &[TargetId],
@@ -94,6 +98,13 @@ impl Plan {
             return Err(PlanError::Invalid(problems));
         }
         drop_unneeded(&mut nodes, &targets, &selected);
+        for (node, id) in nodes.iter().zip(&targets) {
+            if let Some(reason) = &node.unmet {
+                let target = ws.target(*id);
+                let left_out = session.leave_out(target, reason);
+                left_out.map_err(|error| PlanError::Refused(unreadable(ws, target, &error), 1))?;
+            }
+        }
         Ok(Self { targets, nodes })
     }
 }
@@ -187,6 +198,23 @@ fn refused(ws: &Workspace, target: &Target, reason: &str) -> Problem {
     )
     .label(span, "this condition")
     .help(way_through(target, reason))
+    .in_workspace(ws)
+}
+
+fn unreadable(ws: &Workspace, target: &Target, error: &CaptureError) -> Problem {
+    Problem::new(
+        UNREADABLE,
+        format!(
+            "what lies in the outputs of {} can't be told",
+            target.address
+        ),
+    )
+    .cause(error)
+    .label(&target.span, "skipped, so what lies there counts")
+    .help(format!(
+        "remove it, or leave {} out of `needs`",
+        target.address
+    ))
     .in_workspace(ws)
 }
 

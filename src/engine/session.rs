@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::cache::blobs::Blobs;
+use crate::cache::capture::{self, CaptureError};
 use crate::cache::claims::Claims;
 use crate::cache::digest::Digest;
 use crate::cache::finder::{Finder, Made};
@@ -24,7 +25,7 @@ use crate::docker::{self, Engine};
 use crate::fault;
 use crate::graph;
 use crate::image::registry::Registry;
-use crate::pipeline::model::{ServiceId, Span, TargetId, Workspace};
+use crate::pipeline::model::{ServiceId, Span, Target, TargetId, Workspace};
 
 use super::active;
 use super::audit::Findings;
@@ -115,6 +116,8 @@ pub struct Session {
     /// Where environments' services run, by the environments' numbers.
     pub(super) providers: Mutex<HashMap<usize, Arc<dyn Provider>>>,
     done: Mutex<HashMap<TargetId, Done>>,
+    /// Targets that don't run though they are needed, and why.
+    skipped: Mutex<HashMap<TargetId, String>>,
     /// Targets whose last run left no record: what lies in their outputs is in question.
     unfinished: HashSet<String>,
     changed: Mutex<bool>,
@@ -177,6 +180,7 @@ impl Session {
             engine: OnceLock::new(),
             providers: Mutex::default(),
             done: Mutex::default(),
+            skipped: Mutex::default(),
             unfinished: unfinished(&cache_dir),
             changed: Mutex::new(false),
             noticed: AtomicBool::new(false),
@@ -204,6 +208,7 @@ impl Session {
         self.unfinished = unfinished(&self.cache_dir);
         (self.registry, self.engine) = (OnceLock::new(), OnceLock::new());
         (self.asked_images, self.bases, self.done) = Default::default();
+        self.skipped = Mutex::default();
         self.providers = Mutex::default();
     }
 
@@ -376,6 +381,32 @@ impl Session {
 
     pub fn set_done(&self, id: TargetId, done: Done) {
         lock(&self.done).insert(id, done);
+    }
+
+    /// The target is left out of this run: what lies where its outputs would be is what those who need it have, whoever made
+    /// it, and whatever it made when it last ran.
+    ///
+    /// # Errors
+    /// What lies there can't be read.
+    pub fn leave_out(&self, target: &Target, reason: &str) -> Result<(), CaptureError> {
+        lock(&self.skipped).insert(target.id, reason.to_owned());
+        if target.outputs.is_empty() {
+            return Ok(());
+        }
+        let found = capture::scan(&self.ws.root, &target.outputs, false)?;
+        let manifest = Arc::new(capture::capture(&self.ws.root, &found, &self.index, None)?);
+        let done = Done {
+            outputs: manifest.digest(),
+            manifest,
+            image: None,
+        };
+        self.set_done(target.id, done);
+        Ok(())
+    }
+
+    /// Why a target is left out of this run, if it is.
+    pub fn left_out(&self, id: TargetId) -> Option<String> {
+        lock(&self.skipped).get(&id).cloned()
     }
 
     /// Whether the target's last run left no record.

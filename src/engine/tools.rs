@@ -30,6 +30,8 @@ pub struct Tools {
 #[derive(PartialEq, Eq, Hash)]
 struct Question {
     program: PathBuf,
+    /// Another one may take its place while a run goes on.
+    stat: Option<Stat>,
     /// The nearest directory that holds a file of a version manager.
     steered_from: Option<PathBuf>,
     env: Vec<(OsString, OsString)>,
@@ -85,11 +87,11 @@ impl Tools {
                 printed.lines().next().unwrap_or_default()
             ),
         })?;
-        if tool.requirement != "*" && !tool.version.matches(&version.1) {
+        if tool.requirement != "*" && !tool.version.matches(&version.version) {
             return Err(ToolError {
                 message: format!(
                     "{} is {}, and {} is wanted",
-                    tool.name, version.0, tool.requirement
+                    tool.name, version.number, tool.requirement
                 ),
                 help: format!(
                     "{} comes first in PATH: put {} before it",
@@ -98,7 +100,7 @@ impl Tools {
                 ),
             });
         }
-        Ok(version.0)
+        Ok(version.whole)
     }
 
     fn printed(
@@ -138,6 +140,7 @@ impl Tools {
     ) -> Result<String, ToolError> {
         let question = Question {
             program: program.to_path_buf(),
+            stat: fs::metadata(program).ok().map(|found| Stat::from(&found)),
             steered_from: steered_from(dir),
             env: env.to_vec(),
         };
@@ -240,36 +243,63 @@ fn own_binary(name: &str, program: &Path) -> Option<Stat> {
     (own_name && executable && metadata.nlink() == 1).then(|| Stat::from(&metadata))
 }
 
-/// The first thing in a text that looks like a version: as printed, and filled up to three numbers.
-fn first_version(text: &str) -> Option<(String, Version)> {
+/// What a tool says that it is.
+struct Said {
+    /// `3.11.7`.
+    number: String,
+    /// Filled up to three numbers.
+    version: Version,
+    /// With what tells it from others of that number: `1.95.0-nightly (59807616e 2026-04-14)`, `3.13.0rc1`.
+    whole: String,
+}
+
+/// The first thing in a text that looks like a version.
+fn first_version(text: &str) -> Option<Said> {
     let mut single = None;
-    for word in text.split(|c: char| c.is_whitespace() || "(),;\"'".contains(c)) {
-        let Some(digits) = word.find(|c: char| c.is_ascii_digit()) else {
-            continue;
-        };
-        let prefix_ok = word[..digits]
-            .chars()
-            .all(|c| c.is_ascii_alphabetic() || c == '-' || c == '_');
-        let end = word[digits..]
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .map_or(word.len(), |at| digits + at);
-        let number = word[digits..end].trim_end_matches('.');
-        let mut parts = number.split('.').map(|part| part.parse::<u64>());
-        let (Some(Ok(major)), minor, patch) = (parts.next(), parts.next(), parts.next()) else {
-            continue;
-        };
-        let version = Version::new(
-            major,
-            minor.and_then(Result::ok).unwrap_or(0),
-            patch.and_then(Result::ok).unwrap_or(0),
-        );
-        let found = (number.to_owned(), version);
-        if number.contains('.') && prefix_ok {
-            return Some(found);
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| c.is_whitespace() || "(),;\"'".contains(c));
+        let (word, after) = rest.split_at(end.unwrap_or(rest.len()));
+        match version_in(word, after) {
+            Some((said, true)) => return Some(said),
+            Some((said, false)) => drop(single.get_or_insert(said)),
+            None => {}
         }
-        single.get_or_insert(found);
+        let mut after = after.chars();
+        after.next();
+        rest = after.as_str();
     }
     single
+}
+
+/// The version in a word, by what comes after it, and whether it is one beyond doubt.
+fn version_in(word: &str, after: &str) -> Option<(Said, bool)> {
+    let digits = word.find(|c: char| c.is_ascii_digit())?;
+    let is_name = |c: char| c.is_ascii_alphabetic() || c == '-' || c == '_';
+    let end = word[digits..]
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .map_or(word.len(), |at| digits + at);
+    let number = word[digits..end].trim_end_matches('.');
+    let mut parts = number.split('.').map(|part| part.parse::<u64>());
+    let (Some(Ok(major)), minor, patch) = (parts.next(), parts.next(), parts.next()) else {
+        return None;
+    };
+    let or_zero = |part: Option<Result<u64, _>>| part.and_then(Result::ok).unwrap_or(0);
+    let build = after
+        .strip_prefix(" (")
+        .and_then(|after| after.split_once(')'));
+    let said = Said {
+        number: number.to_owned(),
+        version: Version::new(major, or_zero(minor), or_zero(patch)),
+        whole: match build {
+            Some((build, _)) => format!("{word} ({build})"),
+            None => word.to_owned(),
+        },
+    };
+    Some((
+        said,
+        number.contains('.') && word[..digits].chars().all(is_name),
+    ))
 }
 
 #[cfg(test)]
@@ -377,8 +407,34 @@ cat "$dir/.tool-versions" 2>/dev/null || echo 1.0
             ("less 590", "590"),
         ];
         for (text, expected) in cases {
-            assert_eq!(first_version(text).expect(text).0, expected);
+            assert_eq!(first_version(text).expect(text).number, expected);
         }
         assert!(first_version("no version here").is_none());
+    }
+
+    #[test]
+    fn what_tells_two_versions_of_a_number_apart_is_told() {
+        let cases = [
+            (
+                "rustc 1.95.0-nightly (59807616e 2026-04-14)",
+                "1.95.0-nightly (59807616e 2026-04-14)",
+            ),
+            (
+                "rustc 1.95.0 (59807616e 2026-04-14)",
+                "1.95.0 (59807616e 2026-04-14)",
+            ),
+            ("Python 3.13.0rc1", "3.13.0rc1"),
+            ("go version go1.22rc1 linux/amd64", "go1.22rc1"),
+            ("v1.2.3-beta.1", "v1.2.3-beta.1"),
+            ("tool 2.0.1+build5, made today", "2.0.1+build5"),
+            ("pip 23.0 from /usr/lib/python3 (python 3.11)", "23.0"),
+            (
+                "aws-cli/2.15.0 Python/3.11.6 Linux/5.10 exe/x86_64",
+                "aws-cli/2.15.0",
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(first_version(text).expect(text).whole, expected);
+        }
     }
 }

@@ -36,8 +36,6 @@ pub(super) struct Strays {
     pub found: Found,
     /// See [`crate::cache::store::State::foreign`].
     pub foreign: bool,
-    /// Nothing is known of an earlier run: any of it may be what the target will be said to have made.
-    pub first: bool,
 }
 
 impl Strays {

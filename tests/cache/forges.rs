@@ -164,3 +164,30 @@ fn what_was_read_while_another_forge_made_it_again_is_no_result() {
     assert_eq!(bed.forge(&["b"]).code, 0);
     assert_eq!(bed.read("b"), "one\n");
 }
+
+#[test]
+fn what_is_picked_up_of_an_indirect_need_is_looked_at_again_too() {
+    let bed = Bed::new(
+        "[target.a]\ninputs = [\"in\"]\noutputs = [\"gen\"]\nrun = 'mkdir -p gen; cp in gen/x'\n\
+         [target.b]\nneeds = [\"a\"]\ninputs = []\nrun = 'true'\n\
+         [target.c]\nneeds = [\"b\"]\ninputs = [\"gen/*\"]\noutputs = [\"c\"]\n\
+         run = 'touch ../there; sh ../do; cat gen/* > c'\n",
+    );
+    bed.write("in", "one\n");
+    bed.write("../do", WAIT);
+    assert_eq!(bed.forge(&["b"]).code, 0);
+    bed.write("../hold", "");
+    let first = bed.start(&["c"]);
+    wait_until("the command", || bed.exists("../there").then_some(()));
+    bed.write("in", "two\n");
+    assert_eq!(bed.forge(&["a"]).code, 0);
+    bed.remove("../hold");
+    first
+        .wait()
+        .warned("outputs of a, which it needs, changed while it ran");
+    for text in ["one\n", "two\n"] {
+        bed.write("in", text);
+        assert_eq!(bed.forge(&["c"]).code, 0);
+        assert_eq!(bed.read("c"), text);
+    }
+}

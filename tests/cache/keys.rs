@@ -151,7 +151,7 @@ fn a_secret_that_a_glob_takes_in_too_stays_secret() {
 fn tool(bed: &Bed, version: &str) {
     let path = bed.base().join("bin/fake");
     std::fs::create_dir_all(path.parent().expect("has one")).expect("made");
-    std::fs::write(&path, format!("#!/bin/sh\necho fake {version}\n")).expect("written");
+    std::fs::write(&path, format!("#!/bin/sh\necho 'fake {version}'\n")).expect("written");
     bed.chmod(&path, 0o755);
 }
 
@@ -180,6 +180,42 @@ fn hazard_2_another_tool_version_is_a_miss_and_a_wrong_one_ends_with_3() {
     );
     tool(&bed, "1.2.3");
     assert_eq!(key(&bed, "fresh"), first); // what it made is the same for all versions
+}
+
+#[test]
+fn a_tool_that_becomes_another_while_its_target_runs_has_made_no_result() {
+    let mut bed = Bed::new(
+        "[target.t]\ninputs = []\noutputs = [\"out\"]\ntools = { fake = \"*\" }\n\
+         run = 'if [ -e ../next ]; then mv ../next ../bin/fake; fi; fake > out'\n",
+    );
+    let path = format!("{}:{}", bed.base().join("bin").display(), bed.var("PATH"));
+    bed.set("PATH", &path);
+    tool(&bed, "2.0");
+    std::fs::rename(bed.base().join("bin/fake"), bed.base().join("next")).expect("moved");
+    tool(&bed, "1.0");
+    let done = bed.forge(&["t"]);
+    assert_eq!((done.code, bed.read("out")), (0, "fake 2.0\n".into()));
+    done.warned("its tool fake became another while it ran");
+    tool(&bed, "1.0");
+    assert_eq!(bed.forge(&["t"]).code, 0);
+    assert_eq!(bed.read("out"), "fake 1.0\n");
+}
+
+#[test]
+fn another_build_of_the_same_version_is_another_tool() {
+    let mut bed = seeing("tools = { fake = \"1\" }");
+    let path = format!("{}:{}", bed.base().join("bin").display(), bed.var("PATH"));
+    bed.set("PATH", &path);
+    let mut keys = std::collections::BTreeSet::new();
+    for said in [
+        "1.5.0-nightly (abc 2026-04-14)",
+        "1.5.0-nightly (abd 2026-04-15)",
+        "1.5.0",
+        "1.5.0rc1",
+    ] {
+        tool(&bed, said);
+        assert!(keys.insert(key(&bed, "ran")), "{said}");
+    }
 }
 
 #[test]
@@ -447,4 +483,63 @@ fn left_out_inputs_are_every_file_of_the_project_without_those_of_members_in_it(
         bed.write(changed, changed);
         assert_eq!(ran(), [who], "{changed}");
     }
+}
+
+/// A target that needs another through a third, and reads what that makes.
+fn behind(outputs: &str) -> Bed {
+    Bed::new(&format!(
+        "[target.gen]\ninputs = [\"src\"]\noutputs = [{outputs}]\nrun = 'echo gen >> ../ran; mkdir -p web/gen; cp src web/gen/x.c'\n\
+         [target.mid]\nneeds = [\"gen\"]\ninputs = []\nrun = 'echo mid >> ../ran'\n\
+         [target.use]\nneeds = [\"mid\"]\ninputs = [\"web/**/*.c\"]\noutputs = [\"out\"]\n\
+         run = 'echo use >> ../ran; cat web/gen/*.c > out'\n"
+    ))
+}
+
+#[test]
+fn what_patterns_pick_up_of_an_indirect_need_counts_whatever_git_says_of_it() {
+    for outputs in [
+        "\"web/gen\"",
+        "\"web/gen/x.c\"",
+        "\"web/gen/*\"",
+        "\"web/gen/**\"",
+    ] {
+        for is_ignored in [false, true] {
+            let bed = behind(outputs);
+            bed.git(&["init", "-q"]);
+            bed.write(".gitignore", if is_ignored { "web/gen\n" } else { "\n" });
+            bed.write("src", "one\n");
+            bed.expect(&["use"], &["gen", "mid", "use"]);
+            bed.write("src", "two\n");
+            bed.expect(&["use"], &["gen", "mid", "use"]);
+            assert_eq!(bed.read("out"), "two\n", "{outputs}");
+            bed.expect(&["use"], &[]);
+        }
+    }
+}
+
+#[test]
+fn of_a_need_that_is_skipped_what_lies_there_counts() {
+    let mut bed = Bed::new(
+        "[target.gen]\ninputs = []\noutputs = [\"gen\"]\nrun = 'echo gen >> ../ran; mkdir -p gen; echo made > gen/x'\n\
+         when = { env = { RELEASE = \"yes\" } }\n\
+         [target.use]\nneeds = [\"gen\"]\ninputs = []\noutputs = [\"out\"]\n\
+         run = 'echo use >> ../ran; cat gen/* > out 2>&1 || echo nothing > out'\n",
+    );
+    bed.set("RELEASE", "yes");
+    bed.expect(&["use"], &["gen", "use"]);
+    bed.unset("RELEASE");
+    assert_eq!(bed.expect(&["use"], &[]).outcome("use"), "fresh");
+    // What it made is gone, or another's.
+    bed.remove("gen");
+    bed.expect(&["use"], &["use"]);
+    assert_eq!(bed.read("out"), "nothing\n");
+    for text in ["mine\n", "other\n"] {
+        bed.write("gen/x", text);
+        bed.expect(&["use"], &["use"]);
+        assert_eq!(bed.read("out"), text);
+        bed.expect(&["use"], &[]);
+    }
+    bed.write("gen/x", "made\n");
+    bed.expect(&["use"], &[]);
+    assert_eq!(bed.read("out"), "made\n");
 }

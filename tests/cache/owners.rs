@@ -227,3 +227,63 @@ fn what_lies_by_hand_among_the_outputs_of_a_need_is_an_input() {
         bed.expect(&["direct", "indirect"], &[]);
     }
 }
+
+#[test]
+fn what_is_made_of_an_earlier_result_and_of_others_files_is_not_cached() {
+    let bed = Bed::new(
+        "[target.lib]\ninputs = [\"in\"]\noutputs = [\"dist\"]\nrun = 'echo lib >> ../ran; mkdir -p dist; cp in dist/in'\n\
+         [target.app]\nneeds = [\"lib\"]\ninputs = [\"src\"]\noutputs = [\"app\"]\n\
+         run = 'echo app >> ../ran; cat dist/* src > app'\n",
+    );
+    bed.write("in", "one\n");
+    bed.write("src", "a\n");
+    bed.expect(&["app"], &["lib", "app"]);
+    assert_eq!(bed.plain(&["clean"]).code, 0);
+    bed.write("dist/theirs", "theirs\n");
+    bed.write("src", "b\n");
+    let done = bed.expect(&["app"], &["app"]);
+    assert_eq!(done.outcome("lib"), "restored");
+    done.warned("dist/theirs was there before forge put the outputs of this target beside it");
+    assert_eq!(bed.read("app"), "one\ntheirs\nb\n");
+    bed.expect(&["app"], &[]);
+    bed.remove("dist/theirs");
+    assert_eq!(bed.plain(&["clean"]).code, 0);
+    assert_eq!(bed.forge(&["app"]).code, 0);
+    assert_eq!(bed.read("app"), "one\nb\n");
+}
+
+#[test]
+fn an_output_that_was_there_and_is_added_to_is_not_cached() {
+    let bed = Bed::new(
+        "[target.log]\ninputs = [\"in\"]\noutputs = [\"log\"]\nrun = 'echo log >> ../ran; cat in >> log'\n",
+    );
+    bed.write("in", "one\n");
+    bed.write("log", "mine\n");
+    bed.expect(&["log"], &["log"])
+        .warned("log was there before forge ran this target");
+    bed.remove("log");
+    bed.expect(&["log"], &["log"]);
+    assert_eq!(bed.read("log"), "one\n");
+}
+
+#[test]
+fn what_lies_in_an_output_of_another_name_was_there_before() {
+    let makes = |output: &str| {
+        format!(
+            "[target.t]\ninputs = [\"in\"]\noutputs = [\"{output}\"]\n\
+             run = 'echo t >> ../ran; mkdir -p {output}; [ -e {output}/x ] || cp in {output}/x'\n"
+        )
+    };
+    let bed = Bed::new(&makes("a"));
+    bed.write("in", "one\n");
+    bed.expect(&["t"], &["t"]);
+    std::fs::rename(bed.path("a"), bed.path("b")).expect("moved");
+    bed.write("Pipeline.toml", makes("b"));
+    bed.write("in", "two\n");
+    bed.expect(&["t"], &["t"])
+        .warned("b/x was there before forge ran this target");
+    assert_eq!(bed.read("b/x"), "one\n");
+    bed.remove("b");
+    bed.expect(&["t"], &["t"]);
+    assert_eq!(bed.read("b/x"), "two\n");
+}

@@ -86,6 +86,26 @@ fn another_branch_is_refused() {
 }
 
 #[test]
+fn an_image_that_was_skipped_is_not_what_was_built_some_other_time() {
+    let bed = Bed::new("");
+    bed.forge(&["deploy"]).code(0);
+    let text = bed.ws.read("Pipeline.toml");
+    let image = "[target.image]\n";
+    assert!(text.contains(image), "{text}");
+    let only = format!("{image}when = {{ branch = \"main\" }}\n");
+    bed.ws.write("Pipeline.toml", &text.replace(image, &only));
+    bed.ws.write("file", "another\n");
+    bed.ws.git(&["switch", "-q", "-c", "feature"]);
+    let before = bed.writes();
+    for args in [&["deploy", "-n"] as &[&str], &["deploy"]] {
+        bed.forge(args)
+            .code(1)
+            .says("its image image is skipped here: when branch = main");
+        assert_eq!(bed.writes(), before);
+    }
+}
+
+#[test]
 fn a_freeze_holds_unless_there_is_a_reason() {
     let bed = Bed::new(ALWAYS);
     refused(&bed, &["deploy"], 4, "--hotfix \"reason\"");

@@ -91,10 +91,7 @@ impl Reach {
         for need in graph::transitive_needs(&session.ws, target.id) {
             let done = session.outputs_of(need).filter(|_| !direct.contains(&need));
             for entry in done.iter().flat_map(|done| &done.manifest.entries) {
-                if session
-                    .spec(target.id)
-                    .picks_up(&entry.path, &session.walker)
-                {
+                if session.spec(target.id).matches(&entry.path) {
                     self.files.insert(entry.path.clone());
                 }
             }

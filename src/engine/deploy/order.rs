@@ -128,6 +128,17 @@ impl Session {
                 exit_with: 2,
             });
         };
+        if let Some(reason) = self.left_out(id) {
+            let address = &self.ws.target(id).address;
+            return Err(Fault {
+                message: format!("its image {address} is skipped here: {reason}"),
+                help: Some(format!(
+                    "what was built before is not what was asked for: give {} the condition of {address}",
+                    target.address
+                )),
+                exit_with: 1,
+            });
+        }
         if !built {
             return self.image_to_be(id, environment);
         }
