@@ -265,7 +265,7 @@ fn mended(mut bytes: Vec<u8>) -> Vec<u8> {
 /// A journal with nothing below it, and these entries: a byte says how long the next one is.
 fn begun(data: &[u8]) -> Vec<u8> {
     let header = postcard::to_stdvec(&(1_u128, 0_u64, None::<u64>, "")).expect("written");
-    let mut bytes = [b"forge journal 1\n", &[0; 16][..]].concat();
+    let mut bytes = [b"forge journal 2\n", &[0; 16][..]].concat();
     bytes.extend((header.len() as u64).to_le_bytes());
     bytes.extend(header);
     let mut rest = data;
@@ -410,7 +410,7 @@ fn record(digest: Digest) -> Record {
 fn state(digest: Digest) -> State {
     State {
         foreign: true,
-        ..record(digest).state(digest)
+        ..record(digest).state(digest, 0)
     }
 }
 

@@ -2,13 +2,20 @@
 //! believe. Without debug assertions, as in every release, all of this is an empty function.
 //!
 //! `FORGE_FAULT=NAME:COUNT` kills at the point NAME when it is reached for the COUNTth time; `FORGE_FAULT_TRACE=FILE` adds
-//! the name of each point to FILE as it is reached.
+//! the name of each point to FILE as it is reached. With `FORGE_FAULT_COPIES` a copy of a workspace passes for it: a test begins
+//! many times from one that was brought where it is to begin.
 
 /// A step is done, and the next hasn't begun.
 #[inline(always)]
 pub fn point(_name: &str) {
     #[cfg(debug_assertions)]
     armed::reach(_name);
+}
+
+/// Whether a copy of a workspace is to pass for it.
+#[inline(always)]
+pub fn copies_pass() -> bool {
+    cfg!(debug_assertions) && std::env::var_os("FORGE_FAULT_COPIES").is_some()
 }
 
 #[cfg(debug_assertions)]

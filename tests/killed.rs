@@ -201,7 +201,8 @@ struct Way {
 /// Every way of changing something that is on the disk. A remote cache gets what one needs.
 fn ways(remote: &Shelf) -> Vec<Way> {
     let bed = || {
-        let bed = Bed::new("");
+        let mut bed = Bed::new("");
+        bed.set("FORGE_FAULT_COPIES", "");
         Input::new(0, 0).put(&bed);
         bed
     };

@@ -171,8 +171,10 @@ fn clean(session: &Session, target: &Target, removed: &mut Removed) -> Result<()
 
 /// What the record says that the target made, as far as it is still its own.
 fn outputs(session: &Session, target: &Target, state: Option<store::State>) -> Option<Manifest> {
-    let manifest = session.manifest(&state?.manifest)?;
-    Some(session.removable(target, &manifest).into_owned())
+    let state = state?;
+    let manifest = session.manifest(&state.manifest)?;
+    let is_here = state.workspace == session.here();
+    Some(session.removable(target, &manifest, is_here).into_owned())
 }
 
 /// Adds what is there of a manifest.

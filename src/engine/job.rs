@@ -256,7 +256,7 @@ impl<'a> Job<'a> {
         let kept = kept.filter(|record| self.is_whole(record));
         let is_remote = kept.is_none();
         let record = kept.or_else(|| self.fetch(look))?;
-        let state = record.state(look.key);
+        let state = record.state(look.key, self.session.here());
         let used = Record {
             used: store::now(),
             ..record

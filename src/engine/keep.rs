@@ -52,9 +52,9 @@ impl Job<'_> {
             return Ok(Strays::default());
         }
         let mut made = self.placed(&unfinished);
-        made.extend(previous.map(|state| self.session.manifest(&state.manifest)));
-        for manifest in made.iter().flatten() {
-            let ours = self.session.removable(self.target, manifest);
+        made.extend(previous.map(|state| self.made(state)));
+        for (manifest, is_here) in made.iter().flatten() {
+            let ours = self.session.removable(self.target, manifest, *is_here);
             let removed = self.session.place().remove(&ours);
             removed.map_err(|error| {
                 Fault::failed(format!("its old outputs can't be removed: {error}"))
@@ -97,7 +97,9 @@ impl Job<'_> {
     ) -> Vec<OutputPattern> {
         let outputs = &self.target.outputs;
         match (previous, before) {
-            (Some(state), _) if state.foreign => outputs.clone(),
+            (Some(state), _) if state.foreign || state.workspace != self.session.here() => {
+                outputs.clone()
+            }
             (Some(state), _) => {
                 let preimage = self.session.blobs.read(&state.preimage);
                 let fields = preimage.and_then(|bytes| key::decode(&bytes));
@@ -159,7 +161,7 @@ impl Job<'_> {
     ) -> Result<usize, RestoreError> {
         let mut unfinished = self.unfinished().unwrap_or_default();
         let mut previous = self.placed(&unfinished);
-        previous.extend(state.map(|state| self.session.manifest(&state.manifest)));
+        previous.extend(state.map(|state| self.made(state)));
         if !manifest.entries.is_empty() {
             unfinished.placing.push(digest);
             self.mark(&unfinished);
@@ -169,7 +171,7 @@ impl Job<'_> {
         }
         let previous = previous.iter().flatten();
         let previous: Vec<_> = previous
-            .map(|known| self.session.removable(self.target, known))
+            .map(|(known, is_here)| self.session.removable(self.target, known, *is_here))
             .collect();
         let previous: Vec<&Manifest> = previous.iter().map(|ours| &**ours).collect();
         let mut touched = self.session.place().restore(manifest, &previous)?;
@@ -413,6 +415,7 @@ impl Job<'_> {
             let bytes = postcard::to_stdvec(&**manifest).map_err(std::io::Error::other)?;
             Ok(State {
                 key: look.key,
+                workspace: session.here(),
                 manifest: session.blobs.put(&bytes)?,
                 outputs: kept.outputs,
                 log: session.blobs.put(kept.log)?,

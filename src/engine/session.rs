@@ -3,9 +3,11 @@
 //! Nothing is opened or asked before it is needed: a session of a run with nothing to do reads one flat file.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::UNIX_EPOCH;
 
 use crate::cache::blobs::Blobs;
 use crate::cache::capture::{self, CaptureError};
@@ -99,6 +101,8 @@ pub struct Session {
     pub(super) claims: Claims,
     specs: Vec<OnceLock<Spec>>,
     makers: OnceLock<Makers>,
+    /// See [`Session::here`].
+    here: OnceLock<u64>,
     /// Where lines end, by file.
     line_ends: Vec<OnceLock<Vec<usize>>>,
     snapshot: Arc<Snapshot>,
@@ -167,6 +171,7 @@ impl Session {
             tools: Tools::new(known.tools),
             specs: ws.targets.iter().map(|_| OnceLock::new()).collect(),
             makers: OnceLock::new(),
+            here: OnceLock::new(),
             line_ends: ws.files.iter().map(|_| OnceLock::new()).collect(),
             seen: Mutex::new(known.seen),
             states: Mutex::new(known.states),
@@ -224,6 +229,25 @@ impl Session {
 
     pub fn spec(&self, id: TargetId) -> &Spec {
         self.specs[id.0 as usize].get_or_init(|| Spec::of(&self.ws, self.ws.target(id)))
+    }
+
+    /// What tells this workspace from others that have the same cache, or had: it keeps it when it is moved, and a copy has
+    /// another.
+    pub fn here(&self) -> u64 {
+        *self.here.get_or_init(|| {
+            let found = std::fs::metadata(&self.ws.root);
+            let Some(found) = found.ok().filter(|_| !fault::copies_pass()) else {
+                return 0;
+            };
+            let born = found.created().ok();
+            let born = born.and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+            let mut hasher = blake3::Hasher::new();
+            hasher.update(&found.ino().to_le_bytes());
+            hasher.update(&born.unwrap_or_default().as_nanos().to_le_bytes());
+            let mut number = [0; 8];
+            number.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+            u64::from_le_bytes(number)
+        })
     }
 
     pub(super) fn makers(&self) -> &Makers {

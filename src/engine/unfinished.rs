@@ -13,7 +13,7 @@ use crate::cache::capture::Found;
 use crate::cache::digest::Digest;
 use crate::cache::manifest::Manifest;
 use crate::cache::stat::Kind as FileKind;
-use crate::cache::store;
+use crate::cache::store::{self, State};
 use crate::fault;
 
 use super::job::Job;
@@ -28,6 +28,13 @@ pub(super) struct Unfinished {
     pub placing: Vec<Digest>,
     /// What lay there when the commands had ended, and there was nothing to record; none when they were ended, or still run.
     pub after: Option<Found>,
+}
+
+/// How it is written: what is said of another workspace with the same cache says nothing of this one.
+#[derive(Serialize, Deserialize)]
+struct Marker<U> {
+    workspace: u64,
+    unfinished: U,
 }
 
 /// What lay in a target's outputs before it ran.
@@ -63,7 +70,9 @@ impl Job<'_> {
     /// What was being done to the outputs when a run was ended.
     pub(super) fn unfinished(&self) -> Option<Unfinished> {
         let bytes = fs::read(self.session.marker(&self.target.address)).ok()?;
-        postcard::from_bytes(&bytes).ok()
+        let marker: Marker<Unfinished> = postcard::from_bytes(&bytes).ok()?;
+        let is_ours = marker.workspace == self.session.here();
+        is_ours.then_some(marker.unfinished)
     }
 
     /// Commands have ended, and left what nobody will record. What comes later isn't theirs.
@@ -81,20 +90,25 @@ impl Job<'_> {
     /// Says so, whole or not at all.
     pub(super) fn mark(&self, unfinished: &Unfinished) {
         let session = self.session;
-        let marker = session.marker(&self.target.address);
+        let path = session.marker(&self.target.address);
         let write = || {
-            let bytes = postcard::to_stdvec(unfinished).map_err(io::Error::other)?;
+            let workspace = session.here();
+            let marker = Marker {
+                workspace,
+                unfinished,
+            };
+            let bytes = postcard::to_stdvec(&marker).map_err(io::Error::other)?;
             if let Some(turn) = &*lock(&self.turn) {
                 let own = session
                     .cache_dir
                     .join(session.lock_name(&self.target.address));
-                if link(turn, &bytes, &own, &marker).is_ok() {
+                if link(turn, &bytes, &own, &path).is_ok() {
                     return Ok(());
                 }
             }
             store::prepare(&session.cache_dir)?;
-            marker.parent().map_or(Ok(()), fs::create_dir_all)?;
-            store::write_whole(&marker, &bytes)
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            store::write_whole(&path, &bytes)
         };
         if let Err(error) = write() {
             self.warn(format!("the cache can't be written ({error})"), None);
@@ -103,11 +117,17 @@ impl Job<'_> {
     }
 
     /// Lists of what may have been put in place since the last record; none where the cache has lost one.
-    pub(super) fn placed(&self, unfinished: &Unfinished) -> Vec<Option<Arc<Manifest>>> {
+    pub(super) fn placed(&self, unfinished: &Unfinished) -> Vec<Option<(Arc<Manifest>, bool)>> {
         let placing = unfinished.placing.iter();
         placing
-            .map(|digest| self.session.manifest(digest))
+            .map(|digest| Some((self.session.manifest(digest)?, true)))
             .collect()
+    }
+
+    /// What the target made when it got into a state, and whether that was here; none where the cache has lost it.
+    pub(super) fn made(&self, state: &State) -> Option<(Arc<Manifest>, bool)> {
+        let manifest = self.session.manifest(&state.manifest)?;
+        Some((manifest, state.workspace == self.session.here()))
     }
 }
 

@@ -287,3 +287,50 @@ fn what_lies_in_an_output_of_another_name_was_there_before() {
     bed.expect(&["t"], &["t"]);
     assert_eq!(bed.read("b/x"), "two\n");
 }
+
+/// A workspace and another one that gets its cache.
+fn lends_its_cache(from: &Bed, to: &Bed) {
+    if to.exists(".forge") {
+        to.remove(".forge");
+    }
+    let copy = to
+        .command("cp")
+        .arg("-a")
+        .args([from.path(".forge"), to.path(".forge")])
+        .status();
+    assert!(copy.expect("cp starts").success());
+}
+
+#[test]
+fn what_another_workspace_left_says_nothing_of_the_files_of_this_one() {
+    let makes = "[target.gen]\ninputs = [\"in\"]\noutputs = [\"dist\"]\n\
+        run = 'echo gen >> ../ran; mkdir -p dist; cp in dist/$(cat in); sh ../do'\n";
+    let (from, to) = (Bed::new(makes), Bed::new(makes));
+    from.write("../do", "");
+    to.write("../do", "");
+    from.write("in", "report");
+    from.expect(&["gen"], &["gen"]);
+    // What it made there may be somebody's here.
+    lends_its_cache(&from, &to);
+    to.write("dist/report", "by hand\n");
+    to.write("in", "other");
+    to.expect(&["gen"], &["gen"])
+        .warned("dist/report was there before");
+    assert_eq!(to.read("dist/report"), "by hand\n");
+    // So may what lies where a run was ended there.
+    from.write("in", "more");
+    from.write("../do", "touch ../there; while :; do sleep 0.02; done");
+    let killed = from.start(&["gen"]);
+    wait_until("the command", || from.exists("../there").then_some(()));
+    killed.kill();
+    from.ran();
+    lends_its_cache(&from, &to);
+    to.write("in", "third");
+    to.expect(&["gen"], &["gen"]);
+    assert_eq!(to.read("dist/report"), "by hand\n");
+    // What it has made here goes.
+    to.write("in", "last");
+    to.expect(&["gen"], &["gen"]);
+    assert!(to.exists("dist/last") && !to.exists("dist/third"));
+    assert_eq!(to.read("dist/report"), "by hand\n");
+}

@@ -27,7 +27,7 @@ use crate::fault;
 
 use writer::Writer;
 
-const MAGIC: &[u8; 16] = b"forge snapshot 8";
+const MAGIC: &[u8; 16] = b"forge snapshot 9";
 const NAME: &str = "snapshot";
 const OUTDATED: &str = "snapshot.outdated";
 /// Magic, the header's checksum, where it lies, its length.

@@ -11,6 +11,7 @@ fn manifest(path: &str) -> Manifest {
 
 fn state(manifest: Digest) -> State {
     State {
+        workspace: 0,
         key: manifest,
         manifest,
         outputs: manifest,

@@ -18,7 +18,7 @@ use crate::cache::digest::Digest;
 use crate::cache::staged::Staged;
 use crate::fault;
 
-const MAGIC: &[u8; 16] = b"forge journal 1\n";
+const MAGIC: &[u8; 16] = b"forge journal 2\n";
 /// Magic, the header's checksum, the header's length.
 const PREFIX: usize = 16 + 16 + 8;
 /// Of an entry: its length, its checksum.

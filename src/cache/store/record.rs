@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache::digest::Digest;
 
 /// Of every value; others aren't read.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// What running an action gave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,10 +27,11 @@ pub struct Record {
 }
 
 impl Record {
-    /// What a target is that has been given this result.
-    pub fn state(&self, key: Digest) -> State {
+    /// What a target is that has been given this result, in a workspace.
+    pub fn state(&self, key: Digest, workspace: u64) -> State {
         State {
             key,
+            workspace,
             manifest: self.manifest,
             outputs: self.outputs,
             log: self.log,
@@ -46,6 +47,8 @@ impl Record {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     pub key: Digest,
+    /// Where that was: a cache may be copied, or have several workspaces.
+    pub workspace: u64,
     pub manifest: Digest,
     pub outputs: Digest,
     pub log: Digest,

@@ -210,7 +210,7 @@ fn half_a_snapshot_of_a_killed_process_damages_nothing() {
 const MANY: u8 = 60;
 
 fn state(seed: u8) -> State {
-    record(seed).state(Digest::of(&[seed]))
+    record(seed).state(Digest::of(&[seed]), 0)
 }
 
 fn states(of: impl Iterator<Item = u8>) -> BTreeMap<String, State> {
