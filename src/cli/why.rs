@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::cache::key::{self, Change};
 use crate::engine::look::Look;
+use crate::engine::plan::Plan;
 use crate::engine::session::Session;
 use crate::pipeline::model::{Kind, Target, TargetId};
 use crate::report::style::{Paint, printable};
@@ -62,6 +63,8 @@ fn explain(session: &Session, target: &Target) -> Answer {
         let text = "a deployment: what runs there is asked each time";
         return say("unknown", &format!("{text} (forge {} -n)", target.address));
     }
+    // Of needs that a run would skip what lies there counts; what else keeps it from a plan, the look says.
+    let _ = Plan::new(session, &[target.id], &[]);
     let look = match session.look(target, None) {
         Ok(look) => look,
         Err(fault) => return say("run", &fault.message),

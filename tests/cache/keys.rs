@@ -535,6 +535,8 @@ fn of_a_need_that_is_skipped_what_lies_there_counts() {
     assert_eq!(bed.read("out"), "nothing\n");
     for text in ["mine\n", "other\n"] {
         bed.write("gen/x", text);
+        let why = bed.plain(&["why", "use"]);
+        assert!(why.stdout.contains("outputs of gen"), "{why:?}");
         bed.expect(&["use"], &["use"]);
         assert_eq!(bed.read("out"), text);
         bed.expect(&["use"], &[]);
