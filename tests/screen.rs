@@ -110,6 +110,28 @@ assert 1 == 2
 }
 
 #[test]
+fn attempts_are_told_apart_in_what_was_printed() {
+    let workspace = Workspace::new(
+        "[target.test]\ninputs = []\nretries = 2\nrun = \"printf half; echo line >> tries; test $(wc -l < tries) -ge 3\"\n",
+    );
+    let attempts = "
+↻ test · attempt 1 of 3 failed · exit code 1
+↻ test · attempt 2 of 3 failed · exit code 1
+✓ test · ran in Ns · 3 attempts · flaky · never ran here
+half
+↻ attempt 1 of 3 failed · exit code 1
+half
+↻ attempt 2 of 3 failed · exit code 1
+half
+✓ 1 ran in Ns";
+    shows(workspace.forge(&["test", "-v"]).code(0), attempts);
+    let again = workspace.forge(&["test", "-v"]);
+    again
+        .code(0)
+        .says("half\n↻ attempt 1 of 3 failed · exit code 1\nhalf\n");
+}
+
+#[test]
 fn loud_shows_logs_of_hits_as_well() {
     let workspace = Workspace::new(THREE);
     let first = "

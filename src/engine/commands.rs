@@ -35,6 +35,11 @@ pub(super) enum End {
     Cancelled,
 }
 
+/// What stands between the output of one attempt and that of the next.
+pub(super) fn retried(attempt: u32, of: u32, reason: &str) -> String {
+    format!("↻ attempt {attempt} of {of} failed · {reason}")
+}
+
 impl Job<'_> {
     /// How they ended at last, and how often it was tried.
     pub(super) fn attempts(
@@ -80,6 +85,7 @@ impl Job<'_> {
                         of,
                         reason: reason.clone(),
                     });
+                    log.note(&retried(attempt, of, reason));
                     self.remember_failure(&look.key);
                     // What it made on the way is nobody's.
                     self.clear_outputs(None)?;
