@@ -45,6 +45,36 @@ fn a_missing_or_unfit_tool_is_named_with_what_is_wanted() {
     workspace.forge(&["c"]).code(0);
 }
 
+/// Whoever runs it at a prompt of his own was asked; below forge nobody is.
+#[test]
+fn who_wants_to_ask_somebody_is_told_of_the_terminal() {
+    let help = "help: nothing can be read from its standard input; if it asks somebody, `interactive = true` in [target.ask] gives it the terminal\n";
+    let asking = [
+        "printf 'Name: '; exit 1",
+        "read -r name",
+        "python3 -c 'input()'",
+        "echo 'the input device is not a TTY' >&2; exit 1",
+        "stty size",
+    ];
+    for run in asking {
+        let workspace = Workspace::new(&format!("[target.ask]\nrun = {run:?}\n"));
+        let ran = workspace.forge(&["ask"]);
+        assert!(
+            ran.code(1)
+                .stdout
+                .contains(&format!("\n{help}\n✗ 1 failed")),
+            "{}",
+            ran.stdout
+        );
+    }
+    for run in ["echo Name:; exit 1", "echo x | grep y", "false"] {
+        let workspace = Workspace::new(&format!("[target.ask]\nrun = {run:?}\n"));
+        workspace.forge(&["ask"]).code(1).says_not("help:");
+    }
+    let workspace = Workspace::new("[target.ask]\ninteractive = true\nrun = 'read -r x'\n");
+    workspace.forge(&["ask"]).code(1).says_not("help:");
+}
+
 #[test]
 fn an_unreadable_input_fails_its_target_alone() {
     let workspace = Workspace::new(

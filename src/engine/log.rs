@@ -24,6 +24,11 @@ impl Log {
         }
     }
 
+    /// How much was printed by now.
+    pub fn len(&self) -> usize {
+        self.head.len() + self.dropped + self.tail.len()
+    }
+
     /// The end of it, `most` bytes at most.
     pub fn last(&self, most: usize) -> Vec<u8> {
         let end = |bytes: &[u8], most: usize| bytes[bytes.len().saturating_sub(most)..].to_vec();
@@ -98,7 +103,7 @@ mod tests {
         let mut log = Log::default();
         log.note("first");
         log.push(b"Name: ");
-        assert_eq!(&*log.last(8), b"t\nName: ");
+        assert_eq!((log.len(), &*log.last(8)), (12, &b"t\nName: "[..]));
         log.note("help: say it");
         log.push(b"on\n");
         assert_eq!(log.into_bytes(), b"first\nName: \nhelp: say it\non\n");
