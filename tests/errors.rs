@@ -76,6 +76,50 @@ fn who_wants_to_ask_somebody_is_told_of_the_terminal() {
 }
 
 #[test]
+fn a_variable_that_is_not_passed_on_is_named() {
+    let pipeline = r#"
+[pipeline]
+inherit-env = ["CI"]
+[target.plain]
+run = 'test -n "$DATABASE_URL"'
+[target.python]
+run = "python3 -c 'import os; os.environ[\"DATABASE_URL\"]'"
+[target.own]
+inherit-env = []
+run = "test $GO -gt 1; ./deploy ${API_TOKEN}"
+[target.other]
+run = 'DATABASE_URL=x; echo $DATABASE_URL ${GO:-1}; false'
+[target.passed]
+inherit-env = ["DATABASE_URL"]
+run = 'test -z "$DATABASE_URL"'
+"#;
+    let workspace = Workspace::new(pipeline);
+    let env = [("DATABASE_URL", "u"), ("GO", "1"), ("API_TOKEN", "t")];
+    let is_told = |target: &str, help: &str| {
+        let ran = workspace.forge_with(&env, &[target]);
+        ran.code(1).says(&format!("\nhelp: {help}\n"));
+    };
+    for target in ["plain", "python"] {
+        is_told(
+            target,
+            &format!(
+                "DATABASE_URL is set here, and the target doesn't see it: `inherit-env = [\"CI\", \"DATABASE_URL\"]` in [target.{target}] passes it on"
+            ),
+        );
+    }
+    is_told(
+        "own",
+        "API_TOKEN, GO are set here, and the target doesn't see them: `inherit-env = [\"GO\"]` and `secret-env = [\"API_TOKEN\"]` in [target.own] passes them on",
+    );
+    for target in ["other", "passed"] {
+        let ran = workspace.forge_with(&env, &[target]);
+        ran.code(1).says_not("help:");
+    }
+    // Who has it nowhere can't pass it on.
+    workspace.forge(&["plain"]).code(1).says_not("help:");
+}
+
+#[test]
 fn an_unreadable_input_fails_its_target_alone() {
     let workspace = Workspace::new(
         "[target.a]\ninputs = [\"secret.txt\"]\nrun = \"true\"\n[target.b]\ninputs = []\nrun = \"true\"\n",

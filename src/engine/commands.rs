@@ -198,6 +198,8 @@ impl Job<'_> {
                     target: self.target,
                     line,
                     printed: &log.last(HEARD.min(log.len() - before)),
+                    env: &recipe.env,
+                    caller: &self.session.caller,
                 };
                 Failure {
                     help: lacks.help(),

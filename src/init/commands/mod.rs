@@ -6,6 +6,8 @@
 
 mod class;
 
+pub(super) use crate::pipeline::names::{is_secret, is_variable as is_name};
+
 use class::class_of;
 
 /// What a command does, weakest first: a line is what its strongest command is.
@@ -197,13 +199,6 @@ fn is_assignment(word: &str) -> bool {
     word.split_once('=').is_some_and(|(name, _)| is_name(name))
 }
 
-/// A name that a shell variable can have.
-pub(super) fn is_name(name: &str) -> bool {
-    !name.is_empty()
-        && !name.starts_with(|c: char| c.is_ascii_digit())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
 /// Variables that programs take from the caller: names that may be in a key, and secret ones.
 pub(super) fn environment(line: &str) -> (Vec<&'static str>, Vec<&'static str>) {
     const AWS: (&[&str], &[&str]) = (
@@ -231,23 +226,6 @@ pub(super) fn environment(line: &str) -> (Vec<&'static str>, Vec<&'static str>) 
         secret.extend(secrets);
     }
     (open, secret)
-}
-
-/// A name that people give to secrets.
-pub(super) fn is_secret(name: &str) -> bool {
-    let name = name.to_uppercase();
-    [
-        "TOKEN",
-        "SECRET",
-        "PASSWORD",
-        "PASSWD",
-        "PASSPHRASE",
-        "CREDENTIAL",
-        "API_KEY",
-        "ACCESS_KEY",
-    ]
-    .iter()
-    .any(|word| name.contains(word))
 }
 
 /// Shell variables that a line reads and does not set itself, but for those every target sees.
