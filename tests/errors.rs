@@ -429,6 +429,43 @@ fn help_shows_the_commands_and_needs_no_workspace() {
     workspace.forge(&["--version"]).code(0).says("forge 0.");
 }
 
+/// What a command alone takes, and what of all others it heeds: nothing that it passes over.
+#[test]
+fn help_of_a_command_is_about_it() {
+    let workspace = Workspace::new("");
+    let rollback = "\
+Go back to what ran before
+
+Usage: forge rollback [OPTIONS] <ENV>
+
+Arguments:
+  <ENV>  As in `[environment.ENV]`
+
+Options:
+      --to <REVISION>  To this revision: `app:41`, or `41`
+      --steps <N>      So many deployments back [default: 1]
+
+General options:
+  -n, --dry-run  Say what would happen; change nothing
+      --yes      Answer questions with yes
+      --json     Events, or a command's answer, as JSON
+  -h, --help     Print help
+
+`forge --help` lists the options that all commands take, such as -C DIR and -f FILE.
+";
+    for line in [&["rollback", "--help"][..], &["-n", "rollback", "-h"]] {
+        assert_eq!(workspace.forge(line).code(0).stdout, rollback, "{line:?}");
+    }
+    let told = workspace.forge(&["help", "rollback"]);
+    told.code(0).says("--steps").says_not("--jobs");
+    for command in ["run", "watch", "retry", "audit"] {
+        let help = workspace.forge(&[command, "--help"]);
+        help.code(0).says("--keep-going").says("--since <REV>");
+    }
+    // Hidden there, taken all the same.
+    workspace.forge(&["schema", "-j2"]).code(0);
+}
+
 #[test]
 fn every_error_of_a_file_is_shown_with_its_place() {
     let workspace = Workspace::new(
