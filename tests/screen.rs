@@ -417,3 +417,19 @@ fn a_terminal_gets_its_lines_and_is_left_clean() {
     let lines = plain.find("– report · skipped").expect("a line for report");
     assert!(output > lines, "the failure comes last: {plain}");
 }
+
+/// A name that is longer than the terminal's line would break every row in two.
+#[test]
+fn tables_fit_the_terminal() {
+    let name = "a-target-with-a-name-that-somebody-thought-about-for-a-while";
+    let workspace = Workspace::new(&format!("[target.{name}]\ninputs = []\nrun = \"true\"\n"));
+    workspace.forge(&[name]).code(0);
+    for command in ["stats", "history"] {
+        let (code, shown) = Terminal::start(workspace.command(&[command]), 70, 24).wait();
+        assert_eq!(code, Some(0), "{shown}");
+        let row = shown.lines().find(|line| line.contains("a-target-"));
+        let row = row.expect("a row").trim_end();
+        assert!(row.contains('…') && row.chars().count() <= 70, "{shown}");
+        workspace.forge(&[command]).code(0).says(name);
+    }
+}
