@@ -875,3 +875,33 @@ fn doctor_answers_programs_with_a_document() {
         })
     );
 }
+
+#[test]
+fn status_of_nothing_says_so() {
+    let ws = Workspace::new("[target.a]\nrun = \"true\"\n");
+    let done = ws.forge(&["status"]).exits(0);
+    assert_eq!(
+        done.out,
+        "no environments here: [environment.NAME] declares one\n"
+    );
+    assert_eq!(ws.forge(&["status", "--json"]).exits(0).out, "[]\n");
+}
+
+#[test]
+fn of_nothing_there_is_no_list() {
+    let ws = Workspace::new("[target.a]\nrun = \"true\"\n");
+    for line in [
+        &["history", "--limit", "0"][..],
+        &["history", "--limit", "x"],
+    ] {
+        ws.forge(line).exits(2).says("a whole number from 1 on");
+    }
+    for command in ["stats", "dashboard"] {
+        ws.forge(&[command, "--days", "0"])
+            .exits(2)
+            .says("--days <N>");
+    }
+    ws.forge(&["history", "--limit", "1"])
+        .exits(0)
+        .says("no runs yet");
+}

@@ -39,7 +39,7 @@ pub struct Options {
     #[arg(short = 'f', long, value_name = "FILE", global = true)]
     pub file: Option<PathBuf>,
     /// Run so many targets at once [default: cores]
-    #[arg(short = 'j', long, value_name = "N", global = true, value_parser = jobs)]
+    #[arg(short = 'j', long, value_name = "N", global = true, value_parser = from_one)]
     pub jobs: Option<std::num::NonZeroUsize>,
     /// Go on with what doesn't depend on a failure
     #[arg(short = 'k', long, global = true)]
@@ -356,7 +356,8 @@ fn help(line: &[OsString]) -> Option<clap::Error> {
     command.try_get_matches_from_mut(line).err()
 }
 
-fn jobs(text: &str) -> Result<std::num::NonZeroUsize, String> {
+/// A number of things, of which there has to be one.
+pub fn from_one(text: &str) -> Result<std::num::NonZeroUsize, String> {
     text.parse()
         .map_err(|_| "a whole number from 1 on".to_owned())
 }
