@@ -1,6 +1,8 @@
 //! What is right, and still probably not meant.
 
 use crate::pipeline::code;
+use crate::pipeline::discover::takes_in_none;
+use crate::pipeline::fields::{Field, Word};
 use crate::pipeline::model::{Kind, Workspace};
 use crate::pipeline::problem::Problem;
 use crate::pipeline::resolve::Document;
@@ -36,6 +38,7 @@ pub const COMMANDS: &[&str] = &[
 pub fn warnings(ws: &Workspace, documents: &[Document]) -> Vec<Problem> {
     let mut warnings = command_names(ws);
     warnings.extend(unused_templates(ws, documents));
+    warnings.extend(unmatched_members(ws, documents));
     warnings.extend(moving_tags(ws));
     warnings
 }
@@ -66,7 +69,7 @@ fn unused_templates(ws: &Workspace, documents: &[Document]) -> Vec<Problem> {
             .filter_map(|project| project.template.as_deref());
         !used.any(|name| name == field.key)
     });
-    let warning = |field: &crate::pipeline::fields::Field| {
+    let warning = |field: &Field| {
         Problem::warning(
             code::UNUSED_TEMPLATE,
             format!("no member uses the template `{}`", field.key),
@@ -78,6 +81,26 @@ fn unused_templates(ws: &Workspace, documents: &[Document]) -> Vec<Problem> {
         ))
     };
     unused.map(warning).collect()
+}
+
+/// A glob that names no project says nothing, whatever was meant by it.
+fn unmatched_members(ws: &Workspace, documents: &[Document]) -> Vec<Problem> {
+    let workspace = documents
+        .first()
+        .and_then(|root| root.fields.table("workspace"));
+    let members = workspace.and_then(|workspace| workspace.get("members"));
+    let words = members.into_iter().flat_map(|field| field.node.words());
+    let dirs = || ws.projects.iter().map(|project| project.dir.as_str());
+    let unmatched = words.filter(|word| takes_in_none(word.text, dirs()));
+    let warning = |word: Word<'_>| {
+        Problem::warning(
+            code::NO_MEMBER,
+            format!("`{}` matches no member", word.text),
+        )
+        .label(word.span, "this glob")
+        .help("a directory is one where it has a Pipeline.toml: `forge -C DIR init` writes it; correct the glob, or take it out")
+    };
+    unmatched.map(warning).collect()
 }
 
 fn moving_tags(ws: &Workspace) -> Vec<Problem> {
