@@ -2,8 +2,9 @@
 
 use crate::pipeline::code;
 use crate::pipeline::discover::takes_in_none;
-use crate::pipeline::fields::{Field, Word};
+use crate::pipeline::fields::{Field, Fields, Word};
 use crate::pipeline::model::{Kind, Workspace};
+use crate::pipeline::names;
 use crate::pipeline::problem::Problem;
 use crate::pipeline::resolve::Document;
 
@@ -39,6 +40,7 @@ pub fn warnings(ws: &Workspace, documents: &[Document]) -> Vec<Problem> {
     let mut warnings = command_names(ws);
     warnings.extend(unused_templates(ws, documents));
     warnings.extend(unmatched_members(ws, documents));
+    warnings.extend(odd_variables(documents));
     warnings.extend(moving_tags(ws));
     warnings
 }
@@ -101,6 +103,35 @@ fn unmatched_members(ws: &Workspace, documents: &[Document]) -> Vec<Problem> {
         .help("a directory is one where it has a Pipeline.toml: `forge -C DIR init` writes it; correct the glob, or take it out")
     };
     unmatched.map(warning).collect()
+}
+
+/// Some shells don't even pass on what they have no name for.
+fn odd_variables(documents: &[Document]) -> Vec<Problem> {
+    let mut tables: Vec<&Fields> = Vec::new();
+    for Document { fields, .. } in documents {
+        tables.extend(
+            ["pipeline", "project"]
+                .into_iter()
+                .filter_map(|head| fields.table(head)),
+        );
+        let templates = fields.entries("template").iter();
+        let templates = templates.filter_map(|template| template.node.table());
+        let targets = templates
+            .chain([fields])
+            .flat_map(|one| one.entries("target"));
+        tables.extend(targets.filter_map(|target| target.node.table()));
+    }
+    let variables = tables.iter().flat_map(|table| table.entries("env"));
+    let odd = variables.filter(|field| !names::is_variable(&field.key));
+    let warning = |field: &Field| {
+        Problem::warning(
+            code::ODD_VARIABLE,
+            format!("no shell can read a variable `{}`", field.key),
+        )
+        .label(&field.key_span, "this name")
+        .help("letters, digits and `_`, the first no digit")
+    };
+    odd.map(warning).collect()
 }
 
 fn moving_tags(ws: &Workspace) -> Vec<Problem> {
