@@ -52,6 +52,7 @@ fn who_wants_to_ask_somebody_is_told_of_the_terminal() {
     let asking = [
         "printf 'Name: '; exit 1",
         "read -r name",
+        "echo 'Sure?'; read -r answer; test $answer = yes",
         "python3 -c 'input()'",
         "echo 'the input device is not a TTY' >&2; exit 1",
         "stty size",

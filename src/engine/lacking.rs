@@ -105,7 +105,7 @@ impl Lacking<'_> {
 
     fn terminal(&self, printed: &str) -> Option<String> {
         let says = ASKING.iter().any(|words| printed.contains(words));
-        let asks = says || ends_in_prompt(printed) || (printed.is_empty() && reads(self.line));
+        let asks = says || ends_in_prompt(printed) || reads(self.line);
         (asks && !self.target.interactive).then(|| {
             format!(
                 "nothing can be read from its standard input; if it asks somebody, `interactive = true` in [target.{}] gives it the terminal",
