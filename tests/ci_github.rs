@@ -289,6 +289,54 @@ fn only_its_own_file_is_replaced() {
     assert_eq!(bed.plain(&["ci", "github", "--write=../x"]).code, 2);
 }
 
+/// Who writes it for the first time has to give GitHub what it names.
+#[test]
+fn what_to_do_next_is_told() {
+    let bed = Bed::new("[target.test]\nsecret-env = [\"TOKEN\"]\nrun = \"echo ${env.FLAVOUR}\"\n");
+    bed.commit();
+    let write = |args: &[&str]| {
+        let ran = bed.plain(&[&["ci", "github", "--write"], args].concat());
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let (_, next) = ran.stdout.split_once('\n').expect("a line");
+        next.to_owned()
+    };
+    assert_eq!(write(&["-n"]), "");
+    let commit = "  git add .github/workflows/ci.yml && git commit -m 'CI runs forge' .github/workflows/ci.yml && git push\n";
+    assert_eq!(
+        write(&[]),
+        format!(
+            "next, what the repository's settings lack of this (`gh` asks for values):
+  gh variable set FLAVOUR
+  gh variable set FORGE_REPOSITORY  # where forge's sources are
+  gh variable set FORGE_REVISION    # which of them: a commit
+  gh secret set TOKEN
+then:
+{commit}"
+        )
+    );
+    assert_eq!(write(&[]), "");
+    bed.write(
+        "Pipeline.toml",
+        "[target.image]\nkind = \"image\"\nrepository = \"r\"\n\
+         [environment.dev]\nservice = \"s\"\ncluster = \"c\"\n\
+         [environment.prod]\nservice = \"s\"\ncluster = \"c\"\napproval = true\n\
+         [target.a]\nkind = \"deploy\"\nneeds = [\"image\"]\nenvironment = \"dev\"\n\
+         [target.b]\nkind = \"deploy\"\nneeds = [\"image\"]\nenvironment = \"prod\"\n",
+    );
+    let next = write(&["--install", "true"]);
+    holds(
+        &next,
+        &[
+            "  Settings → Environments: dev, prod       # prod with required reviewers: without them nobody is asked\n",
+            "  gh variable set AWS_ROLE_ARN --env dev ",
+            "  gh variable set AWS_ROLE_ARN --env prod ",
+        ],
+    );
+    assert!(!next.contains("secret set"), "{next}");
+    bed.write("Pipeline.toml", "[target.test]\nrun = \"true\"\n");
+    assert_eq!(write(&["--install", "true"]), format!("next:\n{commit}"));
+}
+
 /// Workflows lie where git's root is, and steps run where the workspace is.
 #[test]
 fn a_workspace_can_lie_below_the_repository() {

@@ -831,3 +831,96 @@ fn completion_scripts_are_there_for_each_shell() {
     let executable = fs::metadata(Path::new(FORGE)).unwrap().permissions().mode() & 0o111;
     assert_ne!(executable, 0);
 }
+
+// ---- check, doctor, status, history: what they answer
+
+#[test]
+fn check_answers_programs_with_a_document() {
+    let ws = Workspace::new("[target.a]\ninputs = [\"gone/*\"]\nrun = \"true\"\n");
+    let sound = ws
+        .forge(&["check", "--json"])
+        .exits(0)
+        .says("matches no file");
+    let told = sound.json();
+    assert_eq!(
+        (&told["ok"], &told["files"], &told["targets"]),
+        (&true.into(), &1.into(), &1.into())
+    );
+    assert_eq!(
+        told["problems"],
+        serde_json::json!([{
+            "severity": "warning", "code": "forge::no-input", "message": "`gone/*` matches no file here",
+            "help": "correct it, or take it out; what git ignores is never matched by a glob",
+            "places": [{ "file": "Pipeline.toml", "line": 2, "column": 11, "label": "this glob" }],
+        }])
+    );
+    ws.write(
+        "Pipeline.toml",
+        "[target.a]\ndeps = []\nrun = \"echo ${env.}\"\n",
+    );
+    let broken = ws
+        .forge(&["check", "--json"])
+        .exits(2)
+        .says("2 errors")
+        .json();
+    assert_eq!(
+        (&broken["ok"], &broken["files"]),
+        (&false.into(), &serde_json::Value::Null)
+    );
+    let codes = broken["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| &problem["code"]);
+    assert!(codes.eq(["forge::unknown-key", "forge::unknown-reference"]));
+}
+
+#[test]
+fn doctor_answers_programs_with_a_document() {
+    let ws = Workspace::new("[target.a]\ntools = { no-such-tool = \"*\" }\nrun = \"true\"\n");
+    let told = ws.forge(&["doctor", "--json"]).exits(3).json();
+    assert_eq!(told["ok"], false);
+    let of = |what: &str| {
+        let mut findings = told["findings"].as_array().unwrap().iter();
+        findings.find(|one| one["what"] == what).unwrap().clone()
+    };
+    assert_eq!(of("git")["state"], "good");
+    assert_eq!(of("AWS")["state"], "unchecked");
+    assert_eq!(
+        of("no-such-tool"),
+        serde_json::json!({
+            "state": "bad", "what": "no-such-tool", "text": "no-such-tool isn't installed",
+            "help": "install no-such-tool so that it is in PATH",
+        })
+    );
+}
+
+#[test]
+fn status_of_nothing_says_so() {
+    let ws = Workspace::new("[target.a]\nrun = \"true\"\n");
+    let done = ws.forge(&["status"]).exits(0);
+    assert_eq!(
+        done.out,
+        "no environments here: [environment.NAME] declares one\n"
+    );
+    assert_eq!(ws.forge(&["status", "--json"]).exits(0).out, "[]\n");
+}
+
+#[test]
+fn of_nothing_there_is_no_list() {
+    let ws = Workspace::new("[target.a]\nrun = \"true\"\n");
+    for line in [
+        &["history", "--limit", "0"][..],
+        &["history", "--limit", "x"],
+    ] {
+        ws.forge(line).exits(2).says("a whole number from 1 on");
+    }
+    for command in ["stats", "dashboard"] {
+        ws.forge(&[command, "--days", "0"])
+            .exits(2)
+            .says("--days <N>");
+    }
+    ws.forge(&["history", "--limit", "1"])
+        .exits(0)
+        .says("no runs yet");
+}

@@ -45,6 +45,81 @@ fn a_missing_or_unfit_tool_is_named_with_what_is_wanted() {
     workspace.forge(&["c"]).code(0);
 }
 
+/// Whoever runs it at a prompt of his own was asked; below forge nobody is.
+#[test]
+fn who_wants_to_ask_somebody_is_told_of_the_terminal() {
+    let help = "help: nothing can be read from its standard input; if it asks somebody, `interactive = true` in [target.ask] gives it the terminal\n";
+    let asking = [
+        "printf 'Name: '; exit 1",
+        "read -r name",
+        "echo 'Sure?'; read -r answer; test $answer = yes",
+        "python3 -c 'input()'",
+        "echo 'the input device is not a TTY' >&2; exit 1",
+        "stty size",
+    ];
+    for run in asking {
+        let workspace = Workspace::new(&format!("[target.ask]\nrun = {run:?}\n"));
+        let ran = workspace.forge(&["ask"]);
+        assert!(
+            ran.code(1)
+                .stdout
+                .contains(&format!("\n{help}\n✗ 1 failed")),
+            "{}",
+            ran.stdout
+        );
+    }
+    for run in ["echo Name:; exit 1", "echo x | grep y", "false"] {
+        let workspace = Workspace::new(&format!("[target.ask]\nrun = {run:?}\n"));
+        workspace.forge(&["ask"]).code(1).says_not("help:");
+    }
+    let workspace = Workspace::new("[target.ask]\ninteractive = true\nrun = 'read -r x'\n");
+    workspace.forge(&["ask"]).code(1).says_not("help:");
+}
+
+#[test]
+fn a_variable_that_is_not_passed_on_is_named() {
+    let pipeline = r#"
+[pipeline]
+inherit-env = ["CI"]
+[target.plain]
+run = 'test -n "$DATABASE_URL"'
+[target.python]
+run = "python3 -c 'import os; os.environ[\"DATABASE_URL\"]'"
+[target.own]
+inherit-env = []
+run = "test $GO -gt 1; ./deploy ${API_TOKEN}"
+[target.other]
+run = 'DATABASE_URL=x; echo $DATABASE_URL ${GO:-1}; false'
+[target.passed]
+inherit-env = ["DATABASE_URL"]
+run = 'test -z "$DATABASE_URL"'
+"#;
+    let workspace = Workspace::new(pipeline);
+    let env = [("DATABASE_URL", "u"), ("GO", "1"), ("API_TOKEN", "t")];
+    let is_told = |target: &str, help: &str| {
+        let ran = workspace.forge_with(&env, &[target]);
+        ran.code(1).says(&format!("\nhelp: {help}\n"));
+    };
+    for target in ["plain", "python"] {
+        is_told(
+            target,
+            &format!(
+                "DATABASE_URL is set here, and the target doesn't see it: `inherit-env = [\"CI\", \"DATABASE_URL\"]` in [target.{target}] passes it on"
+            ),
+        );
+    }
+    is_told(
+        "own",
+        "API_TOKEN, GO are set here, and the target doesn't see them: `inherit-env = [\"GO\"]` and `secret-env = [\"API_TOKEN\"]` in [target.own] passes them on",
+    );
+    for target in ["other", "passed"] {
+        let ran = workspace.forge_with(&env, &[target]);
+        ran.code(1).says_not("help:");
+    }
+    // Who has it nowhere can't pass it on.
+    workspace.forge(&["plain"]).code(1).says_not("help:");
+}
+
 #[test]
 fn an_unreadable_input_fails_its_target_alone() {
     let workspace = Workspace::new(
@@ -388,6 +463,43 @@ fn help_shows_the_commands_and_needs_no_workspace() {
     let list = workspace.forge(&["list", "--help"]);
     list.code(0).says("List the targets").says("[TARGET]...");
     workspace.forge(&["--version"]).code(0).says("forge 0.");
+}
+
+/// What a command alone takes, and what of all others it heeds: nothing that it passes over.
+#[test]
+fn help_of_a_command_is_about_it() {
+    let workspace = Workspace::new("");
+    let rollback = "\
+Go back to what ran before
+
+Usage: forge rollback [OPTIONS] <ENV>
+
+Arguments:
+  <ENV>  As in `[environment.ENV]`
+
+Options:
+      --to <REVISION>  To this revision: `app:41`, or `41`
+      --steps <N>      So many deployments back [default: 1]
+
+General options:
+  -n, --dry-run  Say what would happen; change nothing
+      --yes      Answer questions with yes
+      --json     Events, or a command's answer, as JSON
+  -h, --help     Print help
+
+`forge --help` lists the options that all commands take, such as -C DIR and -f FILE.
+";
+    for line in [&["rollback", "--help"][..], &["-n", "rollback", "-h"]] {
+        assert_eq!(workspace.forge(line).code(0).stdout, rollback, "{line:?}");
+    }
+    let told = workspace.forge(&["help", "rollback"]);
+    told.code(0).says("--steps").says_not("--jobs");
+    for command in ["run", "watch", "retry", "audit"] {
+        let help = workspace.forge(&[command, "--help"]);
+        help.code(0).says("--keep-going").says("--since <REV>");
+    }
+    // Hidden there, taken all the same.
+    workspace.forge(&["schema", "-j2"]).code(0);
 }
 
 #[test]

@@ -322,3 +322,76 @@ fn in_a_member_it_writes_a_project() {
     assert_eq!(loaded.expect("right").workspace.projects[1].name, "billing");
     assert!(init("tools").contains("\n[pipeline]\nname"));
 }
+
+/// Whether they are one workspace is for their people to say; the two lines that make one of them are there.
+#[test]
+fn several_projects_lead_to_a_workspace() {
+    let root = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write("services/billing/Makefile", "test:\n\tpytest\n");
+    write(
+        "services/users/pyproject.toml",
+        "[project]\nname = \"users\"\n",
+    );
+    write("web/Makefile", "test:\n\tpytest\n");
+    write("web/admin/Makefile", "test:\n\tpytest\n");
+    write("docs/Makefile", "html:\n\tsphinx\n");
+    let (code, _, err) = init(&InitArgs::default(), root.path());
+    assert_eq!(code, 0);
+    let names = "services/billing, services/users, web are projects of their own";
+    assert!(err.contains(names), "{err}");
+    let file = root.path().join("Pipeline.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    loads(&text).unwrap();
+    let (_, lines) = text.split_once("\n# [workspace]\n").expect(&text);
+    assert_eq!(lines, "# members = [\"services/*\", \"web\"]\n");
+    // As it says: the `#` off, then `init` in each.
+    fs::write(&file, text.replace("# [w", "[w").replace("# memb", "memb")).unwrap();
+    for dir in ["services/billing", "services/users", "web"] {
+        assert_eq!(init(&InitArgs::default(), &root.path().join(dir)).0, 0);
+    }
+    let loaded = forge::pipeline::load(&file, &LoadOptions::default()).unwrap();
+    assert_eq!(loaded.workspace.projects.len(), 4);
+
+    // One is none, and a member has no members.
+    fs::remove_dir_all(root.path().join("services")).unwrap();
+    let found = Found::read(root.path()).unwrap();
+    assert!(!propose(&found).text.contains("[workspace]"));
+}
+
+/// Workflows tell neither what a command reads nor whose a service is: what they do more is said, not guessed.
+#[test]
+fn what_workflows_do_more_is_told() {
+    let workflow = "jobs:\n  test:\n    services:\n      db:\n        image: mysql:8\n        env:\n          MYSQL_ROOT_PASSWORD: root\n    steps:\n      - run: make test\n      - run: |\n          pytest\n          ./upload.sh coverage.xml\n";
+    let name = ".github/workflows/ci.yml";
+    let files = [
+        ("Makefile", "test:\n\tpytest\n".to_owned()),
+        (name, workflow.to_owned()),
+    ];
+    let proposal = propose(&with(&files));
+    loads(&proposal.text).unwrap();
+    let told = format!(
+        "{name}: it starts db and runs what no target does (from line 12 on): the end of the file says what"
+    );
+    assert!(
+        proposal.notes.iter().any(|note| note.to_string() == told),
+        "{:?}",
+        proposal.notes
+    );
+    let end = "# .github/workflows/ci.yml runs this, which no target here does:\n#     ./upload.sh coverage.xml  (line 12)\n";
+    assert!(proposal.text.contains(end), "{}", proposal.text);
+    let service = proposal
+        .text
+        .split("\n# [service.db]\n")
+        .nth(1)
+        .expect("one");
+    let service = service.replace("# ", "");
+    assert_eq!(
+        service,
+        "image = \"mysql:8\"\nenv = { MYSQL_ROOT_PASSWORD = \"root\" }\nports = [3306]\n"
+    );
+}

@@ -110,6 +110,28 @@ assert 1 == 2
 }
 
 #[test]
+fn attempts_are_told_apart_in_what_was_printed() {
+    let workspace = Workspace::new(
+        "[target.test]\ninputs = []\nretries = 2\nrun = \"printf half; echo line >> tries; test $(wc -l < tries) -ge 3\"\n",
+    );
+    let attempts = "
+↻ test · attempt 1 of 3 failed · exit code 1
+↻ test · attempt 2 of 3 failed · exit code 1
+✓ test · ran in Ns · 3 attempts · flaky · never ran here
+half
+↻ attempt 1 of 3 failed · exit code 1
+half
+↻ attempt 2 of 3 failed · exit code 1
+half
+✓ 1 ran in Ns";
+    shows(workspace.forge(&["test", "-v"]).code(0), attempts);
+    let again = workspace.forge(&["test", "-v"]);
+    again
+        .code(0)
+        .says("half\n↻ attempt 1 of 3 failed · exit code 1\nhalf\n");
+}
+
+#[test]
 fn loud_shows_logs_of_hits_as_well() {
     let workspace = Workspace::new(THREE);
     let first = "
@@ -394,4 +416,20 @@ fn a_terminal_gets_its_lines_and_is_left_clean() {
         .expect("the failed one's output");
     let lines = plain.find("– report · skipped").expect("a line for report");
     assert!(output > lines, "the failure comes last: {plain}");
+}
+
+/// A name that is longer than the terminal's line would break every row in two.
+#[test]
+fn tables_fit_the_terminal() {
+    let name = "a-target-with-a-name-that-somebody-thought-about-for-a-while";
+    let workspace = Workspace::new(&format!("[target.{name}]\ninputs = []\nrun = \"true\"\n"));
+    workspace.forge(&[name]).code(0);
+    for command in ["stats", "history"] {
+        let (code, shown) = Terminal::start(workspace.command(&[command]), 70, 24).wait();
+        assert_eq!(code, Some(0), "{shown}");
+        let row = shown.lines().find(|line| line.contains("a-target-"));
+        let row = row.expect("a row").trim_end();
+        assert!(row.contains('…') && row.chars().count() <= 70, "{shown}");
+        workspace.forge(&[command]).code(0).says(name);
+    }
 }

@@ -11,6 +11,7 @@ use crate::pipeline::model::{Environment, Target, TargetId, Text, Workspace};
 
 use super::condition::{Ref, expression, filter, literal};
 use super::jobs::{BY_HAND, Jobs, PUSH, environment, takes};
+use super::settings::Step;
 use super::steps::step_with;
 use super::variables::Variables;
 use super::yaml::{Map, Yaml, document, shared};
@@ -42,6 +43,8 @@ pub struct Workflow {
     pub text: String,
     /// What was left out, and why.
     pub notes: Vec<String>,
+    /// What the repository needs before it can run.
+    pub settings: Vec<Step>,
 }
 
 /// The workflow for a pipeline; none where it holds nothing to run.
@@ -57,8 +60,10 @@ pub fn github(ws: &Workspace, options: &Options) -> Option<Workflow> {
         .with("permissions", inline("contents", "read"))
         .maybe("defaults", writer.defaults())
         .with("jobs", writer.all_jobs());
+    let text = document(&writer.head(), &map);
     Some(Workflow {
-        text: document(&writer.head(), &map),
+        settings: writer.settings(&text),
+        text,
         notes: writer.jobs.notes,
     })
 }
@@ -120,7 +125,7 @@ impl Writer<'_> {
         head
     }
 
-    fn approved(&self) -> Vec<&Environment> {
+    pub(super) fn approved(&self) -> Vec<&Environment> {
         let all = self.environments().into_iter();
         all.filter(|environment| environment.approval).collect()
     }

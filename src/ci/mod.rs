@@ -4,8 +4,10 @@
 mod condition;
 mod github;
 mod jobs;
+mod settings;
 mod steps;
 mod variables;
 mod yaml;
 
 pub use github::{MARK, Options, github};
+pub use settings::Step;

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::pipeline::COMMANDS;
@@ -38,7 +39,7 @@ pub struct Options {
     #[arg(short = 'f', long, value_name = "FILE", global = true)]
     pub file: Option<PathBuf>,
     /// Run so many targets at once [default: cores]
-    #[arg(short = 'j', long, value_name = "N", global = true, value_parser = jobs)]
+    #[arg(short = 'j', long, value_name = "N", global = true, value_parser = from_one)]
     pub jobs: Option<std::num::NonZeroUsize>,
     /// Go on with what doesn't depend on a failure
     #[arg(short = 'k', long, global = true)]
@@ -305,11 +306,58 @@ pub fn parse(line: Vec<OsString>) -> Result<Cli, clap::Error> {
 }
 
 fn read(command: &mut clap::Command, line: &[OsString]) -> Result<Cli, clap::Error> {
-    let matches = command.try_get_matches_from_mut(line)?;
+    let matches = command.try_get_matches_from_mut(line);
+    let matches = matches.map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp => help(line).unwrap_or(error),
+        _ => error,
+    })?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(command))
 }
 
-fn jobs(text: &str) -> Result<std::num::NonZeroUsize, String> {
+/// General options that change what a command does, by their ids; none where it runs targets, and heeds all of them.
+fn heeded(command: &str) -> Option<&'static [&'static str]> {
+    Some(match command {
+        "list" | "why" | "graph" => &["since", "affected", "json"],
+        "clean" => &["dry_run", "since", "affected", "json"],
+        "cache" => &["dry_run", "yes", "json"],
+        "rollback" => &["dry_run", "yes", "json"],
+        "check" | "doctor" | "status" | "logs" | "history" | "stats" => &["json"],
+        "cancel" | "dashboard" | "notify" => &["dry_run"],
+        "ci" => &["dry_run", "force"],
+        "init" => &["force"],
+        "schema" | "completions" => &[],
+        _ => return None,
+    })
+}
+
+/// The help that a line asks for. A command's own shows what it heeds: two dozen options that all take would bury it.
+fn help(line: &[OsString]) -> Option<clap::Error> {
+    let mut command = Cli::command();
+    // Only then its commands have the options of all.
+    command.build();
+    let of_all: Vec<clap::Id> = command
+        .get_arguments()
+        .map(|arg| arg.get_id().clone())
+        .collect();
+    let mut command = command.mut_subcommands(|command| {
+        let Some(heeded) = heeded(command.get_name()) else {
+            return command;
+        };
+        let is_shown = |id: &clap::Id| {
+            !of_all.contains(id) || id.as_str() == "help" || heeded.contains(&id.as_str())
+        };
+        command
+            .after_help("`forge --help` lists the options that all commands take, such as -C DIR and -f FILE.")
+            .mut_args(|arg| match is_shown(arg.get_id()) {
+                true => arg,
+                false => arg.hide(true),
+            })
+    });
+    command.try_get_matches_from_mut(line).err()
+}
+
+/// A number of things, of which there has to be one.
+pub fn from_one(text: &str) -> Result<std::num::NonZeroUsize, String> {
     text.parse()
         .map_err(|_| "a whole number from 1 on".to_owned())
 }
@@ -338,6 +386,18 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_commands_heed_are_options() {
+        let mut command = Cli::command();
+        command.build();
+        for command in command.get_subcommands() {
+            for id in heeded(command.get_name()).into_iter().flatten() {
+                let is_there = command.get_arguments().any(|arg| arg.get_id() == id);
+                assert!(is_there, "{}: {id}", command.get_name());
+            }
+        }
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde_json::json;
+
 use crate::engine::plan;
 use crate::engine::session::Session;
 use crate::image::dockerfile::Dockerfile;
@@ -31,47 +33,91 @@ const IDLE: &str = "forge::idle-target";
 /// An input that is nothing.
 const NO_INPUT: &str = "forge::no-input";
 
+/// What came of it.
+#[derive(Default)]
+struct Checked {
+    /// What was read; none where the files themselves are wrong.
+    workspace: Option<Arc<Workspace>>,
+    errors: Vec<Problem>,
+    warnings: Vec<Problem>,
+}
+
 /// Reads everything; says what is wrong, or that nothing is.
 ///
 /// # Errors
 /// There is something wrong.
 pub fn run(context: &Context, out: &mut dyn Write) -> Result<u8, Ended> {
-    let place = context.load_anew()?;
+    let checked = check(context);
+    context.show(&checked.warnings);
+    let ended = match checked.errors.is_empty() {
+        true => Ok(0),
+        false => Err(context.report(&checked.errors)),
+    };
+    let said = if context.options.json {
+        print(&checked, out)
+    } else if let (Some(ws), Ok(_)) = (&checked.workspace, &ended) {
+        let files = count(ws.files.len(), "file", "files");
+        let targets = count(ws.targets.len(), "target", "targets");
+        writeln!(out, "{files}, {targets}: no errors")
+    } else {
+        Ok(())
+    };
+    ended.map(|code| code.max(u8::from(said.is_err())))
+}
+
+fn check(context: &Context) -> Checked {
+    let place = match context.load_anew() {
+        Ok(place) => place,
+        Err(problems) => {
+            return Checked {
+                errors: problems.0,
+                ..Checked::default()
+            };
+        }
+    };
     let session = context.reading(&place);
     let ws = &place.workspace;
-    let problems: Vec<_> = ws
-        .targets
-        .iter()
-        .flat_map(|target| plan::unset(&session, target))
-        .collect();
-    context.show(&place.warnings);
+    let errors = ws.targets.iter();
+    let errors = errors.flat_map(|target| plan::unset(&session, target));
     let sources = Arc::new(Sources::new(ws.files.clone()));
     let mut unmatched = unmatched(&session);
     for (id, problem) in absent(&session) {
         unmatched.entry(id).or_default().push(problem);
     }
-    let advice: Vec<_> = ws
-        .targets
-        .iter()
-        .flat_map(|target| {
-            let idle = idle(target).into_iter();
-            let unmatched = unmatched.remove(&target.id).unwrap_or_default();
-            let ours = idle.chain(unmatched);
-            let ours = ours.map(|problem| problem.with_sources(&sources));
-            ours.chain(on_image(ws, target)).collect::<Vec<_>>()
-        })
-        .collect();
-    context.show(&advice);
-    if !problems.is_empty() {
-        return Err(context.report(&problems));
+    let advice = ws.targets.iter().flat_map(|target| {
+        let idle = idle(target).into_iter();
+        let unmatched = unmatched.remove(&target.id).unwrap_or_default();
+        let ours = idle.chain(unmatched);
+        let ours = ours.map(|problem| problem.with_sources(&sources));
+        ours.chain(on_image(ws, target)).collect::<Vec<_>>()
+    });
+    Checked {
+        errors: errors.collect(),
+        warnings: place.warnings.into_iter().chain(advice).collect(),
+        workspace: Some(Arc::clone(ws)),
     }
-    let files = count(ws.files.len(), "file", "files");
-    let said: io::Result<()> = writeln!(
-        out,
-        "{files}, {}: no errors",
-        count(ws.targets.len(), "target", "targets")
-    );
-    Ok(u8::from(said.is_err()))
+}
+
+/// For programs: what people read on standard error, as a document.
+fn print(checked: &Checked, out: &mut dyn Write) -> io::Result<()> {
+    let problem = |severity: &str, problem: &Problem| {
+        let places = problem.places().into_iter().map(|place| {
+            json!({"file": place.file, "line": place.line, "column": place.column, "label": place.label})
+        });
+        json!({
+            "severity": severity, "code": problem.code_str(), "message": problem.message(),
+            "help": problem.help_str(), "places": places.collect::<Vec<_>>(),
+        })
+    };
+    let errors = checked.errors.iter().map(|one| problem("error", one));
+    let warnings = checked.warnings.iter().map(|one| problem("warning", one));
+    let ws = checked.workspace.as_ref();
+    let document = json!({
+        "ok": checked.errors.is_empty(), "files": ws.map(|ws| ws.files.len()),
+        "targets": ws.map(|ws| ws.targets.len()), "problems": errors.chain(warnings).collect::<Vec<_>>(),
+    });
+    serde_json::to_writer_pretty(&mut *out, &document)?;
+    writeln!(out)
 }
 
 /// A target that does nothing.

@@ -4,10 +4,13 @@ use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use crate::ci::{MARK, Options, github};
+use crate::ci::{MARK, Options, Step, github};
 
 use super::context::{Context, Ended, say};
 use super::since::default_branch;
+
+/// What is said where nothing had to be written.
+const UNCHANGED: &str = "unchanged:";
 
 /// Arguments of `forge ci`.
 #[derive(clap::Args, Clone, Debug)]
@@ -61,10 +64,36 @@ pub fn run(context: &Context, args: &Args, out: &mut dyn Write) -> Result<u8, En
         Some(name) => {
             let path = path(&repository, name)?;
             let said = write_file(&path, &workflow.text, context)?;
-            writeln!(out, "{said} {}", path.display()).map_err(|error| say(&error.to_string()))?;
+            let mut text = format!("{said} {}\n", path.display());
+            if said != UNCHANGED && !context.options.dry_run {
+                let path = path.strip_prefix(&repository).unwrap_or(&path);
+                text += &next(&workflow.settings, path);
+            }
+            write!(out, "{text}").map_err(|error| say(&error.to_string()))?;
         }
     }
     Ok(0)
+}
+
+/// What there is to do once the file is there: for the settings of the repository, and for git.
+fn next(settings: &[Step], path: &Path) -> String {
+    let mut text = String::new();
+    if !settings.is_empty() {
+        text += "next, what the repository's settings lack of this (`gh` asks for values):\n";
+    }
+    let width = settings.iter().map(|step| step.line.chars().count()).max();
+    let width = width.unwrap_or(0);
+    for Step { line, why } in settings {
+        text += &match why.as_str() {
+            "" => format!("  {line}\n"),
+            why => format!("  {line:width$}  # {why}\n"),
+        };
+    }
+    let then = if settings.is_empty() { "next" } else { "then" };
+    let path = path.display();
+    text + &format!(
+        "{then}:\n  git add {path} && git commit -m 'CI runs forge' {path} && git push\n"
+    )
 }
 
 /// The directory that git and GitHub take for the whole: where workflows are looked for.
@@ -97,7 +126,7 @@ fn write_file(path: &Path, text: &str, context: &Context) -> Result<&'static str
     };
     let done = match there.as_deref() {
         None => "wrote",
-        Some(there) if there == text => return Ok("unchanged:"),
+        Some(there) if there == text => return Ok(UNCHANGED),
         Some(there) if is_ours(there) || context.options.force => "replaced",
         Some(_) => return Err(in_the_way(path)),
     };

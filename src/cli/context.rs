@@ -76,7 +76,7 @@ impl Context {
     /// # Errors
     /// There is none, or it has errors.
     pub fn load(&self) -> Result<Place, Ended> {
-        self.load_with(|files, options| {
+        let loaded = self.load_with(|files, options| {
             let resolved = Resolved::of(&files, options);
             let resolved = resolved.filter(|_| !self.options.no_cache);
             if let Some(workspace) = resolved.as_ref().and_then(|known| known.load(&files)) {
@@ -90,32 +90,32 @@ impl Context {
                 ));
             }
             Ok((files.finish(options)?, resolved))
-        })
+        });
+        loaded.map_err(|problems| self.report(&problems.0))
     }
 
-    /// The same, with what is worth knowing about them.
+    /// Reads the pipeline files, with what is worth knowing about them.
     ///
     /// # Errors
-    /// As [`Context::load`].
-    pub fn load_anew(&self) -> Result<Place, Ended> {
+    /// There is none, or it has errors: nobody has been told.
+    pub fn load_anew(&self) -> Result<Place, Problems> {
         self.load_with(|files, options| Ok((files.finish(options)?, None)))
     }
 
     fn load_with(
         &self,
         finish: impl FnOnce(Files, &LoadOptions) -> Result<(Loaded, Option<Resolved>), Problems>,
-    ) -> Result<Place, Ended> {
+    ) -> Result<Place, Problems> {
         let options = LoadOptions {
             vars: self.options.vars.clone(),
         };
-        let load = || {
+        let load = || -> Result<_, Problems> {
             let found = pipeline::find(&self.directory, self.options.file.as_deref())?;
             let files = pipeline::read(&found.root_file)?;
             Ok((finish(files, &options)?, found.member))
         };
         let (loaded, read) = Spent::on("read the pipeline files", load);
-        let ((loaded, unkept), member) =
-            loaded.map_err(|problems: Problems| self.report(&problems.0))?;
+        let ((loaded, unkept), member) = loaded?;
         let workspace = Arc::new(loaded.workspace);
         let member = member.and_then(|dir| {
             workspace

@@ -9,6 +9,9 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use serde::Serialize;
+use serde_json::json;
+
 use crate::docker::{Engine, EngineError};
 use crate::engine::session::Session;
 use crate::exec::service::{leftovers, sweep};
@@ -33,13 +36,16 @@ pub struct Patient<'a> {
     pub tool: &'a Version<'a>,
     /// As the workspace: for what only a run can tell.
     pub session: Option<&'a Session>,
+    /// The answer as a document.
+    pub json: bool,
 }
 
 /// The version of a tool; or what is wrong with it, and what to do.
 pub type Version<'a> = dyn Fn(&Tool) -> Result<String, (String, String)> + 'a;
 
 /// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 enum Mark {
     Good,
     /// Works, but could be better; or nobody here needs it.
@@ -47,10 +53,13 @@ enum Mark {
     /// This pipeline needs it.
     Bad,
     /// Not looked at.
+    #[serde(rename = "unchecked")]
     Aside,
 }
 
+#[derive(Serialize)]
 struct Finding {
+    #[serde(rename = "state")]
     mark: Mark,
     what: String,
     text: String,
@@ -90,15 +99,18 @@ pub fn run(args: &Args, patient: &Patient, paint: Paint, out: &mut dyn Write) ->
             .unwrap_or_default(),
     );
     findings.extend(credentials(patient.session));
-    let width = findings
-        .iter()
-        .map(|finding| finding.what.chars().count())
-        .max()
-        .unwrap_or(0);
-    for finding in &findings {
-        write_line(finding, width, paint, out)?;
-    }
     let bad = findings.iter().any(|finding| finding.mark == Mark::Bad);
+    if patient.json {
+        let document = json!({ "ok": !bad, "findings": findings });
+        serde_json::to_writer_pretty(&mut *out, &document)?;
+        writeln!(out)?;
+    } else {
+        let width = findings.iter().map(|finding| finding.what.chars().count());
+        let width = width.max().unwrap_or(0);
+        for finding in &findings {
+            write_line(finding, width, paint, out)?;
+        }
+    }
     Ok(if bad { 3 } else { 0 })
 }
 
@@ -286,6 +298,7 @@ mod tests {
             workspace: None,
             tool: &|_| Err(Default::default()),
             session: None,
+            json: false,
         };
         let code = run(&Args { fix: false }, &patient, Paint::new(false), &mut out).unwrap();
         (code, String::from_utf8(out).unwrap())

@@ -1,6 +1,7 @@
 //! `forge history`: the runs that did something, the newest last.
 
 use std::io::{self, Write};
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use crate::history::{self, Run};
 use crate::report::style::{duration, printable};
 use crate::units;
 
+use super::args::from_one;
+
 /// What ran, when, and how it ended.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
@@ -18,8 +21,8 @@ pub struct Args {
     pub environment: Option<String>,
 
     /// How many runs
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    pub limit: usize,
+    #[arg(long, value_name = "N", default_value = "20", value_parser = from_one)]
+    pub limit: NonZeroUsize,
 
     /// As JSON: the global `--json`.
     #[arg(skip)]
@@ -32,7 +35,7 @@ pub struct Args {
 /// When the history can't be read, or `out` can't be written.
 pub fn run(args: &Args, cache_dir: &Path, out: &mut dyn Write, now: Timestamp) -> io::Result<u8> {
     let mut runs = history::read(cache_dir)?;
-    runs.drain(..runs.len().saturating_sub(args.limit));
+    runs.drain(..runs.len().saturating_sub(args.limit.get()));
     if args.json {
         serde_json::to_writer_pretty(&mut *out, &runs)?;
         writeln!(out)?;
@@ -163,7 +166,7 @@ mod tests {
 
     const ARGS: Args = Args {
         environment: None,
-        limit: 20,
+        limit: NonZeroUsize::MIN.saturating_add(19),
         json: false,
     };
 
@@ -176,7 +179,13 @@ WHEN                 TIME    TARGETS          COMMIT                 COMMAND
 2m ago            ✓  4.2s    3 ran, 9 cached  0123456789 (main\\x1b)  forge test -k
 ";
         assert_eq!(ask(dir.path(), &ARGS), (0, expected.to_owned()));
-        let (_, last) = ask(dir.path(), &Args { limit: 1, ..ARGS });
+        let (_, last) = ask(
+            dir.path(),
+            &Args {
+                limit: NonZeroUsize::MIN,
+                ..ARGS
+            },
+        );
         assert!(!last.contains("1m 05s") && last.contains("4.2s"), "{last}");
     }
 

@@ -136,7 +136,13 @@ fn command(cli: Cli) -> Result<u8, Ended> {
             args.json = json;
             let place = context.load()?;
             if let Some(environment) = &args.environment {
-                return deployments::list(&context, &place, environment, args.limit, &mut out);
+                return deployments::list(
+                    &context,
+                    &place,
+                    environment,
+                    args.limit.get(),
+                    &mut out,
+                );
             }
             history::run(
                 &args,
@@ -246,6 +252,7 @@ fn doctor(context: &Context, args: &doctor::Args, out: &mut dyn Write) -> Result
         workspace,
         tool: &version,
         session: session.as_ref(),
+        json: context.options.json,
     };
     doctor::run(args, &patient, context.paint(), out).map_err(|error| say(&error.to_string()))
 }

@@ -36,6 +36,11 @@ pub fn run(
         Some(name) => vec![environments.find(name)?],
         None => environments.here(),
     };
+    if numbers.is_empty() && !context.options.json {
+        return Ok(
+            writeln!(out, "no environments here: [environment.NAME] declares one").map(|()| 0),
+        );
+    }
     let mut code = 0;
     let (mut rows, mut values) = (Vec::new(), Vec::new());
     for number in numbers {

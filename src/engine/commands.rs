@@ -15,6 +15,7 @@ use crate::pipeline::model::ServiceId;
 use super::environment::Declared;
 use super::event::Event;
 use super::job::Job;
+use super::lacking::{HEARD, Lacking};
 use super::log::{Lines, Log};
 use super::look::{Fault, Look};
 use super::render::Values;
@@ -31,8 +32,32 @@ struct Recipe {
 /// How a run of the commands ended.
 pub(super) enum End {
     Success,
-    Failed(String, Option<i32>),
+    Failed(Failure),
     Cancelled,
+}
+
+/// What is known of a command that failed.
+pub(super) struct Failure {
+    pub reason: String,
+    /// Where it ended by itself.
+    pub code: Option<i32>,
+    /// What to write, where it can be told what it lacked.
+    pub help: Option<String>,
+}
+
+impl Failure {
+    fn new(reason: impl Into<String>, code: Option<i32>) -> Self {
+        Self {
+            reason: reason.into(),
+            code,
+            help: None,
+        }
+    }
+}
+
+/// What stands between the output of one attempt and that of the next.
+pub(super) fn retried(attempt: u32, of: u32, reason: &str) -> String {
+    format!("↻ attempt {attempt} of {of} failed · {reason}")
 }
 
 impl Job<'_> {
@@ -73,17 +98,24 @@ impl Job<'_> {
             });
             let end = self.attempt(&recipe, log)?;
             match &end {
-                End::Failed(reason, _) if attempt < of => {
+                End::Failed(failure) if attempt < of => {
                     self.tell(Event::Retrying {
                         target: Arc::clone(&self.target.address),
                         attempt,
                         of,
-                        reason: reason.clone(),
+                        reason: failure.reason.clone(),
                     });
+                    log.note(&retried(attempt, of, &failure.reason));
                     self.remember_failure(&look.key);
                     // What it made on the way is nobody's.
                     self.clear_outputs(None)?;
                     attempt += 1;
+                }
+                End::Failed(failure) => {
+                    if let Some(help) = &failure.help {
+                        log.note(&format!("help: {help}"));
+                    }
+                    return Ok((watch.judge(self, end), attempt));
                 }
                 _ => return Ok((watch.judge(self, end), attempt)),
             }
@@ -96,9 +128,9 @@ impl Job<'_> {
         for (before, line) in recipe.lines.iter().enumerate() {
             match self.command(line, recipe, deadline, log)? {
                 End::Success => {}
-                End::Failed(reason, code) if all > 1 => {
-                    let which = format!("{reason} (command {} of {all})", before + 1);
-                    return Ok(End::Failed(which, code));
+                End::Failed(failure) if all > 1 => {
+                    let reason = format!("{} (command {} of {all})", failure.reason, before + 1);
+                    return Ok(End::Failed(Failure { reason, ..failure }));
                 }
                 end => return Ok(end),
             }
@@ -140,31 +172,45 @@ impl Job<'_> {
             fault::point("command started");
             process
         };
+        let before = log.len();
         let timed_out = self.follow(&mut process, deadline, log)?;
         let exit = process.wait()?;
         fault::point("command ended");
         lock(&self.shared.running).remove(&self.target.id);
-        Ok(match exit {
+        let failure = match exit {
             _ if timed_out => {
-                let timeout = self.target.timeout.unwrap_or_default();
-                End::Failed(
-                    format!("timed out after {}", crate::units::duration(timeout)),
-                    None,
-                )
+                let timeout = crate::units::duration(self.target.timeout.unwrap_or_default());
+                Failure::new(format!("timed out after {timeout}"), None)
             }
-            Exit::Code(0) if !self.is_cancelled() => End::Success,
-            _ if self.is_cancelled() => End::Cancelled,
+            Exit::Code(0) if !self.is_cancelled() => return Ok(End::Success),
+            _ if self.is_cancelled() => return Ok(End::Cancelled),
             // It owned the terminal: Ctrl-C was its own business, and it let it end.
             Exit::Signal(libc::SIGINT) | Exit::Code(130) if self.target.interactive => {
-                End::Cancelled
+                return Ok(End::Cancelled);
             }
-            // What a shell says of a command that it doesn't find.
-            Exit::Code(127) => End::Failed("exit code 127: command not found".into(), Some(127)),
-            Exit::Code(code) => End::Failed(format!("exit code {code}"), Some(code)),
+            Exit::Code(code) => {
+                let reason = match code {
+                    // What a shell says of a command that it doesn't find.
+                    127 => "exit code 127: command not found".into(),
+                    _ => format!("exit code {code}"),
+                };
+                let lacks = Lacking {
+                    target: self.target,
+                    line,
+                    printed: &log.last(HEARD.min(log.len() - before)),
+                    env: &recipe.env,
+                    caller: &self.session.caller,
+                };
+                Failure {
+                    help: lacks.help(),
+                    ..Failure::new(reason, Some(code))
+                }
+            }
             Exit::Signal(signal) => {
-                End::Failed(format!("killed by signal {signal}"), Some(128 + signal))
+                Failure::new(format!("killed by signal {signal}"), Some(128 + signal))
             }
-        })
+        };
+        Ok(End::Failed(failure))
     }
 
     fn cannot_start(&self, error: &std::io::Error, dir: &Path, watched: bool) -> Fault {

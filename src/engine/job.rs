@@ -328,9 +328,9 @@ impl<'a> Job<'a> {
         let mut finished = match end {
             End::Success => self.keep(&look, &strays, duration, &log)?,
             End::Cancelled => self.words.interrupted(),
-            End::Failed(reason, code) => {
-                let mut finished = self.words.finished(Outcome::Failed, reason);
-                finished.exit_code = code;
+            End::Failed(failure) => {
+                let mut finished = self.words.finished(Outcome::Failed, failure.reason);
+                finished.exit_code = failure.code;
                 finished.flaky = self.succeeded_before(&look.key);
                 finished
             }

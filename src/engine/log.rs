@@ -24,6 +24,26 @@ impl Log {
         }
     }
 
+    /// How much was printed by now.
+    pub fn len(&self) -> usize {
+        self.head.len() + self.dropped + self.tail.len()
+    }
+
+    /// The end of it, `most` bytes at most.
+    pub fn last(&self, most: usize) -> Vec<u8> {
+        let end = |bytes: &[u8], most: usize| bytes[bytes.len().saturating_sub(most)..].to_vec();
+        let tail = end(&self.tail, most);
+        [end(&self.head, most - tail.len()), tail].concat()
+    }
+
+    /// A line of forge's own, between what is printed.
+    pub fn note(&mut self, line: &str) {
+        if !matches!(self.last(1).last(), None | Some(b'\n')) {
+            self.push(b"\n");
+        }
+        self.push(format!("{line}\n").as_bytes());
+    }
+
     pub fn into_bytes(mut self) -> Vec<u8> {
         if self.dropped > 0 {
             let note = format!("\n[… {} bytes left out …]\n", self.dropped);
@@ -76,6 +96,17 @@ mod tests {
         let bytes = log.into_bytes();
         assert!(bytes.starts_with(b"first\n") && bytes.ends_with(b"last\n"));
         assert!(bytes.len() < 3 * HALF + 100);
+    }
+
+    #[test]
+    fn a_note_is_a_line_of_its_own() {
+        let mut log = Log::default();
+        log.note("first");
+        log.push(b"Name: ");
+        assert_eq!((log.len(), &*log.last(8)), (12, &b"t\nName: "[..]));
+        log.note("help: say it");
+        log.push(b"on\n");
+        assert_eq!(log.into_bytes(), b"first\nName: \nhelp: say it\non\n");
     }
 
     #[test]

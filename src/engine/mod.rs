@@ -1,6 +1,6 @@
 //! The plan, the scheduler, and the life of one target from ready to outcome.
 //!
-//! [`session`] is what a run knows, [`look`] whether a target has anything to do (at a [`glance`], if it can, or as it is [`known`]; what reaches it through others the [`makers`] tell), [`job`] how it is done, by [`commands`] if it has to run, and [`keep`] what becomes of its outputs, of which [`unfinished`] tells when a run is ended, and of earlier ones what is [`removable`],
+//! [`session`] is what a run knows, [`look`] whether a target has anything to do (at a [`glance`], if it can, or as it is [`known`]; what reaches it through others the [`makers`] tell), [`job`] how it is done, by [`commands`] if it has to run (what one that failed was [`lacking`] is told), and [`keep`] what becomes of its outputs, of which [`unfinished`] tells when a run is ended, and of earlier ones what is [`removable`],
 //! [`image`], [`base`], [`found`], [`provide`] and [`build`] the same for images, [`deploy`] for deployments,
 //! [`records`] how that gets into the store and [`remote`] to other machines, [`scheduler`] in which order, [`run`] the coordinator that owns the state, [`active`] who else runs here,
 //! [`audit`] what a target does beside what it declares. What people see are [`event`]s.
@@ -20,6 +20,7 @@ mod image;
 pub mod job;
 mod keep;
 mod known;
+mod lacking;
 mod log;
 mod login;
 pub mod look;

@@ -16,6 +16,7 @@ use crate::exec::mask::Mask;
 use crate::image::registry::{self, Digest as RegistryDigest, Registry};
 use crate::pipeline::model::{Image, Reference, Text};
 
+use super::commands::retried;
 use super::event::{Event, Finished, Outcome};
 use super::image::Names;
 use super::job::Job;
@@ -81,23 +82,19 @@ impl Job<'_> {
         let mut log = Log::default();
         let began = Instant::now();
         let (provided, attempts) = self.attempts_at(&mut order, &mut log);
+        if let Err(Fault {
+            help: Some(help), ..
+        }) = &provided
+        {
+            log.note(&format!("help: {help}"));
+        }
         let log = log.into_bytes();
         let mut finished = match provided {
             Ok(provided) => self.provided(&order, &provided, began.elapsed(), &log),
             Err(_) if self.is_cancelled() => self.words.interrupted(),
-            Err(fault) => {
-                let help = fault.help.clone();
-                let mut finished = self.words.fault(fault);
-                let help = help
-                    .map(|help| format!("help: {help}\n"))
-                    .unwrap_or_default();
-                finished.log = [&log, help.as_bytes()].concat().into();
-                finished
-            }
+            Err(fault) => self.words.fault(fault),
         };
-        if finished.outcome != Outcome::Failed {
-            finished.log = log.into();
-        }
+        finished.log = log.into();
         finished.flaky |= attempts > 1 && finished.outcome == Outcome::Ran;
         finished.attempts = attempts;
         finished.key = Some(look.key.hex());
@@ -113,6 +110,8 @@ impl Job<'_> {
             let provided = self.attempt_at(order, attempt, log);
             match provided {
                 Err(fault) if attempt < of && !self.is_cancelled() => {
+                    let reason = self.words.mask.text(&order.mask.text(&fault.message));
+                    log.note(&retried(attempt, of, &reason));
                     self.tell(Event::Retrying {
                         target: Arc::clone(&self.target.address),
                         attempt,

@@ -8,7 +8,7 @@ use crate::exec::sandbox::Fence;
 use crate::exec::trace;
 
 use super::audit::{Findings, Reach, Seen};
-use super::commands::End;
+use super::commands::{End, Failure};
 use super::job::Job;
 use super::look::{Fault, Look};
 use super::sandbox::Sandbox;
@@ -76,12 +76,11 @@ impl Watch {
     fn refused(job: &Job, end: End, refused: &str) -> End {
         let help = format!("`forge audit {}` says what to declare", job.target.address);
         match end {
-            End::Failed(reason, code) => {
-                job.warn(format!("the sandbox didn't let it {refused}"), Some(help));
-                End::Failed(
-                    format!("{reason}; the sandbox didn't let it {refused}"),
-                    code,
-                )
+            End::Failed(failure) => {
+                let refused = format!("the sandbox didn't let it {refused}");
+                let reason = format!("{}; {refused}", failure.reason);
+                job.warn(refused, Some(help));
+                End::Failed(Failure { reason, ..failure })
             }
             End::Success => {
                 job.warn(

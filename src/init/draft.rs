@@ -20,6 +20,8 @@ pub(super) struct Draft {
     pub targets: Vec<Target>,
     /// Written as comments at the end.
     pub suggestions: Vec<Target>,
+    /// Comments below everything else.
+    pub remarks: Vec<String>,
 }
 
 impl Draft {

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
+use super::workflows;
+
 /// Files that are read; everything else is known by its name alone.
 const READ: [&str; 12] = [
     "GNUmakefile",
@@ -49,12 +51,12 @@ impl Found {
                 .map_or_else(|| "project".into(), |n| n.to_string_lossy().into_owned()),
             ..Found::default()
         };
-        for name in READ {
-            let path = dir.join(name);
+        for name in READ.map(str::to_owned).into_iter().chain(workflows(&dir)) {
+            let path = dir.join(&name);
             if path.is_file() {
                 let bytes = std::fs::read(&path)?;
                 let text = String::from_utf8_lossy(&bytes).into_owned();
-                found.texts.insert(name.to_owned(), text);
+                found.texts.insert(name, text);
             }
         }
         found.paths = paths(&dir);
@@ -86,7 +88,8 @@ impl Found {
         if let Some((name, _)) = self.makefile() {
             return vec![name.to_owned()];
         }
-        self.texts.keys().cloned().collect()
+        let says = |name: &&String| !name.starts_with(workflows::DIR);
+        self.texts.keys().filter(says).cloned().collect()
     }
 
     /// What the project calls itself, else its directory's name.
@@ -99,6 +102,17 @@ impl Found {
             .or_else(|| named("Cargo.toml", "package"))
             .unwrap_or_else(|| self.name.clone())
     }
+}
+
+/// Names of the workflows, as they are in `texts`. Where they can't be listed there are none.
+fn workflows(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir.join(workflows::DIR));
+    let names = entries.into_iter().flatten().flatten();
+    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    let names = names.filter(|name| name.ends_with(".yml") || name.ends_with(".yaml"));
+    names
+        .map(|name| format!("{}/{name}", workflows::DIR))
+        .collect()
 }
 
 fn paths(dir: &Path) -> BTreeSet<String> {

@@ -10,9 +10,11 @@ mod docker;
 mod draft;
 mod found;
 mod make;
+mod members;
 mod node;
 mod python;
 mod rust;
+mod workflows;
 mod write;
 
 use std::fmt;
@@ -64,7 +66,7 @@ impl fmt::Display for Note {
 pub fn propose(found: &Found) -> Proposal {
     let mut notes = Vec::new();
     let mut others = ecosystems(found, &mut notes);
-    let draft = match found.makefile() {
+    let mut draft = match found.makefile() {
         Some((file, text)) => {
             notes.clear();
             let mut draft = make::translate(file, text, found, &mut notes);
@@ -81,7 +83,9 @@ pub fn propose(found: &Found) -> Proposal {
             }
         }
     };
-    if draft.targets.is_empty() && draft.suggestions.is_empty() {
+    draft.remarks = workflows::remarks(found, &draft, &mut notes);
+    draft.remarks.extend(members::remark(found, &mut notes));
+    if draft.targets.is_empty() && draft.suggestions.is_empty() && draft.remarks.is_empty() {
         let text = "nothing here that init reads (Makefile, pyproject.toml, requirements.txt, \
                     package.json, Cargo.toml, Dockerfile): the file holds an example to start from";
         notes.push(Note::new(".", None, text));

@@ -174,7 +174,7 @@ fn target(name: &str, script: &str, manager: &Manager, needs: &[String]) -> Targ
     };
     let verdict = judge(script);
     let because = &verdict.because;
-    target.interactive = verdict.class == Class::Serves;
+    target.interactive = verdict.class.owns_terminal();
     target.uncached = match verdict.class {
         Class::Checks if reports(script).is_some_and(|r| r.is_empty()) => None,
         Class::Quiet => Some("it always runs, as under npm".into()),
@@ -186,6 +186,7 @@ fn target(name: &str, script: &str, manager: &Manager, needs: &[String]) -> Targ
         )),
         Class::Edits => Some(format!("`{because}` changes the sources")),
         Class::Acts | Class::SignsIn => Some(format!("`{because}` reaches outside the project")),
+        Class::Asks => Some(format!("`{because}` talks to whoever runs it")),
         Class::Serves => Some(format!("`{because}` goes on until it is stopped")),
     };
     let (open, secret) = environment(script);

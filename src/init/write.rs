@@ -30,6 +30,10 @@ pub(super) fn text(draft: &Draft, found: &Found) -> String {
         out.push('\n');
         out.push_str(&commented(&target_text(target)));
     }
+    for remark in &draft.remarks {
+        out.push('\n');
+        comment_lines(&mut out, remark);
+    }
     out
 }
 

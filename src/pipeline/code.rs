@@ -79,6 +79,10 @@ catalogue! {
     COMMAND_NAME = "forge::command-name";
     /// A warning: a template that no member names.
     UNUSED_TEMPLATE = "forge::unused-template";
+    /// A warning: a glob of members that matches none.
+    NO_MEMBER = "forge::no-member";
+    /// A warning: a variable by whose name no shell can read it.
+    ODD_VARIABLE = "forge::odd-variable";
     /// A warning: an image that gets no tag of its own.
     MOVING_TAG = "forge::moving-tag";
 }

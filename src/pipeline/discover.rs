@@ -140,6 +140,13 @@ fn is_member(patterns: &[String], dir: &str) -> bool {
     any(false) && !any(true)
 }
 
+/// Whether an entry of `[workspace] members` is a glob that takes directories in, and none of these.
+pub fn takes_in_none<'d>(entry: &str, dirs: impl IntoIterator<Item = &'d str>) -> bool {
+    let pattern = Pattern::parse(entry);
+    let globs = !pattern.negative && !pattern.is_literal();
+    globs && !dirs.into_iter().any(|dir| pattern.matches(dir))
+}
+
 /// One entry of `[workspace] members`, by path components.
 struct Pattern {
     negative: bool,

@@ -15,6 +15,7 @@ pub mod glob;
 pub mod interpolate;
 pub mod keys;
 pub mod model;
+pub mod names;
 pub(crate) mod paths;
 pub mod problem;
 mod resolve;

@@ -28,6 +28,17 @@ struct Details {
     sources: Option<Arc<Sources>>,
 }
 
+/// What a label points at, for programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// As [`SourceFile::name`].
+    pub file: String,
+    /// From 1, as the column.
+    pub line: usize,
+    pub column: usize,
+    pub label: String,
+}
+
 /// Everything that is wrong, in the order of files and lines. Never empty.
 #[derive(Clone, Debug)]
 pub struct Problems(pub Vec<Problem>);
@@ -116,6 +127,23 @@ impl Problem {
     /// The labelled spans, the primary one first.
     pub fn labels_at(&self) -> &[(Span, String)] {
         &self.0.labels
+    }
+
+    /// What its labels point at, the primary one first; nothing where it has no text to point into.
+    pub fn places(&self) -> Vec<Place> {
+        let Some(sources) = self.0.sources.as_deref() else {
+            return Vec::new();
+        };
+        let place = |(span, label): &(Span, String)| {
+            let read = sources.read_span(&sources.place(span), 0, 0).ok()?;
+            Some(Place {
+                file: read.name()?.to_owned(),
+                line: read.line() + 1,
+                column: read.column() + 1,
+                label: label.clone(),
+            })
+        };
+        self.0.labels.iter().filter_map(place).collect()
     }
 
     /// Where it belongs among other problems: by file, then by place, those without a place first.

@@ -110,6 +110,34 @@ pub fn port(text: &str) -> Result<Port, String> {
     }
 }
 
+/// `"company/app"`, as registries name repositories: without the registry, and without a tag.
+pub fn repository(text: &str) -> Result<(), String> {
+    const EXPECTED: &str = "expected small letters and digits; `.`, `_`, `-` and `/` between them";
+    let part = |part: &str| {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let words = part.split(allowed).filter(|between| !between.is_empty());
+        let between =
+            |text: &str| matches!(text, "." | "_" | "__") || text.chars().all(|c| c == '-');
+        part.starts_with(allowed) && part.ends_with(allowed) && words.into_iter().all(between)
+    };
+    match text.len() < 256 && text.split('/').all(part) {
+        true => Ok(()),
+        false => Err(EXPECTED.into()),
+    }
+}
+
+/// `"v1.2"`, as registries name what is in a repository.
+pub fn tag(text: &str) -> Result<(), String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.' || c == '-';
+    match (1..=128).contains(&text.len())
+        && text.chars().all(allowed)
+        && !text.starts_with(['.', '-'])
+    {
+        true => Ok(()),
+        false => Err("expected letters, digits, `_`, `.` and `-`; no `.` or `-` first".into()),
+    }
+}
+
 /// `"Fri 16:00..Mon 08:00"`.
 pub fn freeze(text: &str) -> Result<FreezeWindow, String> {
     const EXPECTED: &str = "expected a window such as `\"Fri 16:00..Mon 08:00\"`";
@@ -188,6 +216,26 @@ pub fn is_glob(pattern: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn references_are_read_as_registries_read_them() {
+        for good in ["app", "company/app", "a.b__c--d/e_1", "library/redis", "0"] {
+            assert_eq!(repository(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "", "App", "a//b", "/a", "a/", "a:1", "a._b", "a___b", "-a", "a b", "é", "a@sha256",
+        ] {
+            assert!(repository(bad).is_err(), "{bad}");
+        }
+        assert!(repository(&"a".repeat(256)).is_err());
+        for good in ["latest", "v1.2_3-x", "_", "A"] {
+            assert_eq!(tag(good), Ok(()), "{good}");
+        }
+        for bad in ["", "-a", ".a", "a/b", "a b", "a:b"] {
+            assert!(tag(bad).is_err(), "{bad}");
+        }
+        assert!(tag(&"a".repeat(129)).is_err());
+    }
 
     #[test]
     fn durations() {

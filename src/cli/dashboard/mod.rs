@@ -21,7 +21,7 @@ pub struct Args {
     pub out: Option<PathBuf>,
 
     /// Only the runs of the last N days
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub days: Option<u32>,
 }
 

@@ -90,18 +90,15 @@ fn acting(program: &str, subcommand: &str, args: &[&str]) -> Class {
     let has = |flag: &str| args.contains(&flag);
     let compose = (program == "docker" || program == "podman") && subcommand == "compose";
     let up = has("up") && (compose || program.ends_with("-compose"));
-    let terminal = has("-it") || has("-ti") || (has("-i") && has("-t"));
     match program {
-        "docker" | "podman" | "kubectl" if terminal || (up && !has("-d")) || has("logs") => {
-            Class::Serves
-        }
+        _ if asks(program, subcommand, args) => Class::Asks,
+        "docker" | "podman" | "kubectl" if (up && !has("-d")) || has("logs") => Class::Serves,
         "docker-compose" | "podman-compose" if (up && !has("-d") && !has("--detach")) => {
             Class::Serves
         }
-        "uvicorn" | "gunicorn" | "hypercorn" | "daphne" | "nodemon" | "celery" | "ipython"
-        | "jupyter" | "http.server" | "webpack-dev-server" | "air" | "tail" | "less" | "vim"
-        | "gdb" | "streamlit" => Class::Serves,
-        "flask" if has("run") || has("shell") => Class::Serves,
+        "uvicorn" | "gunicorn" | "hypercorn" | "daphne" | "nodemon" | "celery" | "jupyter"
+        | "http.server" | "webpack-dev-server" | "air" | "tail" | "streamlit" => Class::Serves,
+        "flask" if has("run") => Class::Serves,
         "next" | "vite" | "webpack" | "astro" | "nuxt"
             if has("dev") || has("serve") || has("start") || has("preview") =>
         {
@@ -125,10 +122,51 @@ fn acting(program: &str, subcommand: &str, args: &[&str]) -> Class {
     }
 }
 
+/// Programs that are a conversation, given these words.
+fn asks(program: &str, subcommand: &str, args: &[&str]) -> bool {
+    let has = |flag: &str| args.contains(&flag);
+    let none_of = |flags: &[&str]| {
+        !args
+            .iter()
+            .any(|arg| flags.iter().any(|f| arg.starts_with(f)))
+    };
+    let terminal = has("-it")
+        || has("-ti")
+        || (has("-i") && has("-t"))
+        || (has("--interactive") && has("--tty"));
+    match program {
+        "docker" | "podman" | "kubectl" | "docker-compose" => terminal,
+        "read" | "select" | "ipython" | "bpython" | "pgcli" | "mycli" | "irb" | "gdb" | "pdb"
+        | "less" | "more" | "vim" | "vi" | "nano" | "emacs" | "htop" | "top" | "fzf" | "gum"
+        | "dialog" | "whiptail" => true,
+        "bash" | "sh" | "zsh" | "fish" => args.iter().all(|a| ["-i", "-l", "--login"].contains(a)),
+        "python" | "python3" | "manage.py" | "django-admin" => {
+            let words = ["shell", "shell_plus", "dbshell", "changepassword"];
+            let made = has("createsuperuser") && none_of(&["--no-input", "--noinput"]);
+            made || (args.is_empty() && program.starts_with("python")) || words.into_iter().any(has)
+        }
+        "node" | "redis-cli" | "mongosh" => args.is_empty(),
+        "psql" => none_of(&[
+            "-c",
+            "-f",
+            "-l",
+            "--command",
+            "--file",
+            "--list",
+            "--version",
+        ]),
+        "mysql" => none_of(&["-e", "--execute", "--version"]),
+        "flask" => has("shell"),
+        "rails" => ["console", "c", "dbconsole"].contains(&subcommand),
+        "aws" => subcommand == "configure" && args.last() == Some(&"configure"),
+        _ => false,
+    }
+}
+
 fn python(args: &[&str]) -> Class {
     let has = |word: &str| args.contains(&word);
     match () {
-        _ if has("runserver") || has("shell") || has("dbshell") || args.is_empty() => Class::Serves,
+        _ if has("runserver") => Class::Serves,
         _ if has("migrate") || has("createsuperuser") || has("loaddata") || has("flush") => {
             Class::Acts
         }

@@ -6,6 +6,8 @@
 
 mod class;
 
+pub(super) use crate::pipeline::names::{is_secret, is_variable as is_name};
+
 use class::class_of;
 
 /// What a command does, weakest first: a line is what its strongest command is.
@@ -25,8 +27,17 @@ pub(super) enum Class {
     Edits,
     /// Changes something outside the project: engines, registries, clusters, installed packages.
     Acts,
-    /// Goes on until it is stopped, or talks to a person.
+    /// Talks to whoever runs it: prompts, shells.
+    Asks,
+    /// Goes on until it is stopped.
     Serves,
+}
+
+impl Class {
+    /// Whether it is nothing without the terminal.
+    pub fn owns_terminal(self) -> bool {
+        matches!(self, Class::Asks | Class::Serves)
+    }
 }
 
 /// A line's class, and the words that made it so.
@@ -45,23 +56,35 @@ pub(super) fn judge(line: &str) -> Verdict {
     // What a command substitution runs isn't looked into.
     let substituted = (line.contains("$(") || line.contains('`'))
         .then(|| verdict(Class::Makes, "a command substitution"));
-    simple_commands(line)
+    split(line)
         .iter()
-        .map(|words| judge_command(words))
+        .map(judge_command)
         .chain(substituted)
         .fold(quiet, |a, b| if b.class > a.class { b } else { a })
+}
+
+/// One command of a line.
+#[derive(Default)]
+struct Simple {
+    words: Vec<String>,
+    /// It reads what the one before it prints.
+    piped: bool,
 }
 
 /// The commands of a line, each as its words: split where the shell would, quotes taken off.
 /// Redirections to files are kept as `>`.
 pub(super) fn simple_commands(line: &str) -> Vec<Vec<String>> {
-    let mut commands = vec![Vec::new()];
+    split(line).into_iter().map(|simple| simple.words).collect()
+}
+
+fn split(line: &str) -> Vec<Simple> {
+    let mut commands = vec![Simple::default()];
     let mut word = String::new();
     let mut quote = None;
     let mut chars = line.chars().peekable();
-    let end_word = |word: &mut String, commands: &mut Vec<Vec<String>>| {
+    let end_word = |word: &mut String, commands: &mut Vec<Simple>| {
         if let (false, Some(last)) = (word.is_empty(), commands.last_mut()) {
-            last.push(std::mem::take(word));
+            last.words.push(std::mem::take(word));
         }
     };
     while let Some(c) = chars.next() {
@@ -83,14 +106,18 @@ pub(super) fn simple_commands(line: &str) -> Vec<Vec<String>> {
             ('&', None)
                 if commands
                     .last()
-                    .and_then(|c| c.last())
+                    .and_then(|c| c.words.last())
                     .is_some_and(|w| w == ">") =>
             {
                 word.push('&');
             }
             (';' | '|' | '&' | '\n' | '(' | ')' | '`', None) => {
                 end_word(&mut word, &mut commands);
-                commands.push(Vec::new());
+                let alone = c == '|' && chars.next_if_eq(&'|').is_none();
+                commands.push(Simple {
+                    piped: alone,
+                    ..Simple::default()
+                });
             }
             ('#', None) if word.is_empty() => while chars.next_if(|c| *c != '\n').is_some() {},
             (c, None) if c.is_whitespace() => end_word(&mut word, &mut commands),
@@ -98,12 +125,15 @@ pub(super) fn simple_commands(line: &str) -> Vec<Vec<String>> {
         }
     }
     end_word(&mut word, &mut commands);
-    commands.retain(|words| !words.is_empty());
+    commands.retain(|simple| !simple.words.is_empty());
     commands
 }
 
-fn judge_command(words: &[String]) -> Verdict {
-    let words = program_on(words);
+fn judge_command(simple: &Simple) -> Verdict {
+    // `while read` goes through what its loop is fed.
+    let loops = matches!(simple.words[0].as_str(), "while" | "until");
+    let fed = loops || simple.piped || simple.words.iter().any(|word| word.starts_with('<'));
+    let words = program_on(&simple.words);
     let Some((program, args)) = words.split_first() else {
         return verdict(Class::Quiet, "");
     };
@@ -113,7 +143,11 @@ fn judge_command(words: &[String]) -> Verdict {
             Class::Serves
         }
         _ if args.contains(&"login") || args.contains(&"get-login-password") => Class::SignsIn,
-        _ => class_of(program, subcommand, args),
+        _ => match class_of(program, subcommand, args) {
+            Class::Asks if fed && *program == "read" => Class::Quiet,
+            Class::Asks if fed => Class::Acts,
+            class => class,
+        },
     };
     let class = match writes_a_file(args) || (program != &"pytest" && reports_to_a_file(args)) {
         true if class > Class::Quiet || writes_a_file(args) => class.max(Class::Makes),
@@ -121,7 +155,9 @@ fn judge_command(words: &[String]) -> Verdict {
         false => class,
     };
     let named = match class {
-        Class::Acts | Class::Serves | Class::Edits | Class::SignsIn if !subcommand.is_empty() => {
+        Class::Acts | Class::Asks | Class::Serves | Class::Edits | Class::SignsIn
+            if !subcommand.is_empty() =>
+        {
             format!("{program} {subcommand}")
         }
         _ => (*program).to_owned(),
@@ -197,13 +233,6 @@ fn is_assignment(word: &str) -> bool {
     word.split_once('=').is_some_and(|(name, _)| is_name(name))
 }
 
-/// A name that a shell variable can have.
-pub(super) fn is_name(name: &str) -> bool {
-    !name.is_empty()
-        && !name.starts_with(|c: char| c.is_ascii_digit())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
 /// Variables that programs take from the caller: names that may be in a key, and secret ones.
 pub(super) fn environment(line: &str) -> (Vec<&'static str>, Vec<&'static str>) {
     const AWS: (&[&str], &[&str]) = (
@@ -231,23 +260,6 @@ pub(super) fn environment(line: &str) -> (Vec<&'static str>, Vec<&'static str>) 
         secret.extend(secrets);
     }
     (open, secret)
-}
-
-/// A name that people give to secrets.
-pub(super) fn is_secret(name: &str) -> bool {
-    let name = name.to_uppercase();
-    [
-        "TOKEN",
-        "SECRET",
-        "PASSWORD",
-        "PASSWD",
-        "PASSPHRASE",
-        "CREDENTIAL",
-        "API_KEY",
-        "ACCESS_KEY",
-    ]
-    .iter()
-    .any(|word| name.contains(word))
 }
 
 /// Shell variables that a line reads and does not set itself, but for those every target sees.

@@ -29,11 +29,10 @@ pub(super) fn action(job: &Job, texts: &[String], target: &mut Target) {
         ),
         Class::Edits => format!("`{because}` changes the sources"),
         Class::Acts | Class::SignsIn => format!("`{because}` reaches outside the project"),
-        Class::Serves => {
-            target.interactive = true;
-            format!("`{because}` goes on until it is stopped")
-        }
+        Class::Asks => format!("`{because}` talks to whoever runs it"),
+        Class::Serves => format!("`{because}` goes on until it is stopped"),
     };
+    target.interactive = job.verdict.class.owns_terminal();
     target.uncached = Some(reason);
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::Note;
-use super::super::commands::{self, Class};
+use super::super::commands;
 use super::super::draft::Target;
 use super::action::pass;
 use super::emit::Emitter;
@@ -29,7 +29,7 @@ impl Emitter<'_> {
             uncached: Some("make knows what there is to do".into()),
             incremental: !outputs.is_empty(),
             outputs,
-            interactive: job.verdict.class == Class::Serves,
+            interactive: job.verdict.class.owns_terminal(),
             locks: vec!["make".into()],
             ..Target::new(&self.names[&at])
         };
@@ -74,11 +74,15 @@ impl Emitter<'_> {
             "MAKEFLAGS",
             "MAKECMDGOALS",
         ];
+        let used = seen.clone();
         seen.retain(|n| {
             variables.is_open(n) && commands::is_name(n) && !make_own.contains(&n.as_str())
         });
+        // `$(AWS) ecs …` and `$(shell aws …)`: what a variable holds is run as well.
+        texts.extend(used.iter().flat_map(|name| variables.raw(name)));
         let shell = texts.iter().map(|raw| {
-            raw.replace("$$", "\u{1}")
+            raw.replace("$(shell ", "$(")
+                .replace("$$", "\u{1}")
                 .replace('$', "")
                 .replace('\u{1}', "$")
         });

@@ -75,6 +75,33 @@ fn what_only_checks_is_cached_and_the_rest_is_not() {
             "cache=false interactive=true run=\"flask run\"",
         ),
         (
+            "read -p 'Sure? ' a && ./wipe $$a",
+            "cache=false interactive=true run=\"read -p 'Sure? ' a && ./wipe $a\"",
+        ),
+        (
+            "psql shop",
+            "cache=false interactive=true run=\"psql shop\"",
+        ),
+        ("bash", "cache=false interactive=true run=\"bash\""),
+        (
+            "python manage.py shell",
+            "cache=false interactive=true run=\"python manage.py shell\"",
+        ),
+        (
+            "docker run -it app sh",
+            "cache=false inherit-env=[\"DOCKER_HOST\", \"DOCKER_CONFIG\"] interactive=true run=\"docker run -it app sh\"",
+        ),
+        ("psql shop < a.sql", "cache=false run=\"psql shop < a.sql\""),
+        (
+            "psql -c 'select 1'",
+            "cache=false run=\"psql -c 'select 1'\"",
+        ),
+        (
+            "cat a | while read b; do ./c $$b; done",
+            "cache=false run=\"cat a | while read b; do ./c $b; done\"",
+        ),
+        ("bash a.sh", "cache=false run=\"bash a.sh\""),
+        (
             "test -d $(shell pwd)",
             "cache=false run=\"test -d ${workspace.dir}\"",
         ),
@@ -215,4 +242,21 @@ fn clean_stays_where_something_needs_it() {
         &[],
     );
     assert_eq!(table["target"]["clean"]["cache"].as_bool(), Some(false));
+}
+
+/// What make runs for a variable's value runs below forge, too.
+#[test]
+fn a_target_left_to_make_gets_what_its_variables_need() {
+    let makefile = "ACCOUNT := $(shell aws sts get-caller-identity)\nAWS = aws --region x\n\
+                    IN_POD = $(shell kubectl get pod -o name)\n.PHONY: a b c\n\
+                    a:\n\techo $(ACCOUNT)\nb:\n\t$(AWS) ecs list-tasks $(shell date)\nc:\n\techo $(IN_POD) $(shell date)\n";
+    for name in ["a", "b"] {
+        let keys = target(makefile, &[], name);
+        let run = format!("run=\"make {name}\"");
+        for wanted in ["\"AWS_PROFILE\"", "\"AWS_SECRET_ACCESS_KEY\"", &run] {
+            assert!(keys.contains(wanted), "{name}: {keys}");
+        }
+    }
+    let keys = target(makefile, &[], "c");
+    assert!(keys.contains("inherit-env=[\"KUBECONFIG\"]"), "{keys}");
 }

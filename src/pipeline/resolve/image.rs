@@ -6,6 +6,7 @@ use crate::pipeline::code;
 use crate::pipeline::fields::View;
 use crate::pipeline::model::{Image, Part, Reference, Span, Text};
 use crate::pipeline::problem::Problem;
+use crate::pipeline::values;
 
 impl<'a> Resolver<'a> {
     pub(super) fn image(&mut self, declared: &Declared<'a>, scope: &Scope<'_>) -> Image {
@@ -29,6 +30,13 @@ impl<'a> Resolver<'a> {
             None => vec![sha_tag(&declared.span)],
         };
         let repository = view.word("repository").map(|word| self.text(word, scope));
+        let named = repository.iter().map(|text| ("repository", text));
+        let named: Vec<_> = named
+            .chain(tags.iter().map(|text| ("tags", text)))
+            .collect();
+        for (key, text) in named {
+            self.check_reference(key, text);
+        }
         Image {
             context,
             dockerfile,
@@ -48,6 +56,32 @@ impl<'a> Resolver<'a> {
             cache_from: self.texts(view.list("cache-from").unwrap_or_default(), scope),
             push: view.bool("push").unwrap_or(true),
         }
+    }
+
+    /// A repository or a tag, where it is known before anything runs; registries refuse it after everything was built.
+    fn check_reference(&mut self, key: &str, text: &Text) {
+        let Some(literal) = text.literal().filter(|literal| !literal.trim().is_empty()) else {
+            return;
+        };
+        let fits = match key {
+            "tags" => values::tag(&literal),
+            _ => values::repository(&literal),
+        };
+        let Err(expected) = fits else { return };
+        let small = literal.to_lowercase();
+        let help = match key {
+            "tags" => "for example: tags = [\"${git.sha}\", \"latest\"]".to_owned(),
+            _ if literal.contains(':') => {
+                "tags stand in `tags`, and the registry with its port in [registry]".to_owned()
+            }
+            _ if values::repository(&small).is_ok() => format!("write: repository = \"{small}\""),
+            _ => "for example: repository = \"company/app\"".to_owned(),
+        };
+        self.report(
+            Problem::new(code::BAD_VALUE, format!("`{key}` can't hold `{literal}`"))
+                .label(&text.span, expected)
+                .help(help),
+        );
     }
 
     fn check_platforms(&mut self, view: View<'a>) {

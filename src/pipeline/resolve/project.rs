@@ -72,6 +72,7 @@ impl<'a> Resolver<'a> {
         if let Some(word) = head.word("name") {
             self.check_project_name(word, id);
         }
+        self.check_inherited(head);
         Project {
             id,
             name,

@@ -9,7 +9,8 @@ use super::{Declared, ROOT, Resolver};
 use crate::pipeline::code;
 use crate::pipeline::fields::{Field, Value, View, Word};
 use crate::pipeline::keys;
-use crate::pipeline::model::{Deploy, Kind, ProjectId, Target, TargetId, Text, Tool, When};
+use crate::pipeline::model::{Deploy, Kind, ProjectId, Span, Target, TargetId, Text, Tool, When};
+use crate::pipeline::names;
 use crate::pipeline::problem::Problem;
 use crate::pipeline::suggest;
 
@@ -34,6 +35,7 @@ impl<'a> Resolver<'a> {
         };
         let env_defaults = self.env_defaults(&declared, &scope);
         let env = self.own_env(&declared, &scope);
+        self.check_inherited(view);
         let kind = self.kind(&declared, kind_name, &scope);
         let needs = self.needs(view.words("needs"), project);
         let target = Target {
@@ -198,20 +200,42 @@ impl<'a> Resolver<'a> {
 
     pub(super) fn check_env_names<'f>(&mut self, fields: impl Iterator<Item = &'f Field>) {
         for field in fields {
-            if field.key.is_empty() || field.key.contains(['=', '\0']) {
-                self.report(
-                    Problem::new(
-                        code::BAD_NAME,
-                        format!(
-                            "`{}` can't be a variable's name",
-                            field.key.escape_default()
-                        ),
-                    )
-                    .label(&field.key_span, "this name")
-                    .help("a variable's name is not empty and has no `=`"),
-                );
-            }
+            self.check_env_name(&field.key, &field.key_span);
         }
+    }
+
+    /// Names in lists of what is taken from the caller.
+    pub(super) fn check_inherited(&mut self, view: View<'a>) {
+        for word in ["inherit-env", "secret-env"]
+            .into_iter()
+            .flat_map(|key| view.words(key))
+        {
+            self.check_env_name(word.text, word.span);
+        }
+    }
+
+    fn check_env_name(&mut self, name: &str, span: &Span) {
+        let never = |c: char| c.is_whitespace() || c.is_control() || "=$\"'`".contains(c);
+        if !name.is_empty() && !name.contains(never) {
+            return;
+        }
+        let bare = name.trim_start_matches('$').trim_matches(['{', '}']);
+        let help = match bare != name && names::is_variable(bare) {
+            true => format!("write its name alone: \"{bare}\""),
+            false => {
+                "a variable's name is not empty, and has no `=`, no `$`, no quote and no blank"
+                    .to_owned()
+            }
+        };
+        let shown = name.escape_default();
+        self.report(
+            Problem::new(
+                code::BAD_NAME,
+                format!("`{shown}` can't be a variable's name"),
+            )
+            .label(span, "this name")
+            .help(help),
+        );
     }
 
     /// A target's own list, else the project's, else the pipeline's.
