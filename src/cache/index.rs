@@ -21,10 +21,6 @@ use super::stat::{Kind, Stat};
 use super::walk::{split, with_path};
 use crate::parallel;
 
-/// More than any tick of a file system that keeps nanoseconds.
-const TICK: i64 = 20_000_000;
-/// Of one that keeps (at best) seconds.
-const COARSE_TICK: i64 = 2_000_000_000;
 /// How often a file that changes while it is read is read again.
 const ATTEMPTS: usize = 3;
 /// So many files are worth a thread to read them.
@@ -166,9 +162,7 @@ impl Index {
 
     /// Keeps what is known of a file that was read after `moment`, if it can be trusted later.
     pub fn learn(&self, path: &str, stat: Stat, digest: Digest, moment: Option<i64>) {
-        let coarse = stat.mtime % 1_000_000_000 == 0 && stat.ctime % 1_000_000_000 == 0;
-        let tick = if coarse { COARSE_TICK } else { TICK };
-        if moment.is_none_or(|moment| stat.newest() >= moment - tick) {
+        if !moment.is_some_and(|moment| stat.is_settled(moment)) {
             return;
         }
         let (directory, name) = split(path);
@@ -309,7 +303,7 @@ mod tests {
         /// Until a file written before is older than the tick.
         fn settle(&self) {
             let newest = self.stat().newest();
-            while self.index.moment().expect("a moment") - TICK <= newest {
+            while self.index.moment().expect("a moment") - crate::cache::stat::TICK <= newest {
                 std::thread::yield_now();
             }
         }

@@ -7,6 +7,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::packed;
 
+/// More than any tick of a file system that keeps nanoseconds.
+pub const TICK: i64 = 20_000_000;
+/// Of one that keeps (at best) seconds.
+const COARSE_TICK: i64 = 2_000_000_000;
+
 /// What kind of thing a path is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -45,6 +50,14 @@ impl Stat {
     /// Whether the owner may execute it: all that a key knows of permissions.
     pub fn executable(&self) -> bool {
         self.mode & 0o100 != 0
+    }
+
+    /// Whether a change after `moment`, by the file system's clock, gives it another stat: it changed so long before that the clock
+    /// has ticked.
+    pub fn is_settled(&self, moment: i64) -> bool {
+        let coarse = self.mtime % 1_000_000_000 == 0 && self.ctime % 1_000_000_000 == 0;
+        let tick = if coarse { COARSE_TICK } else { TICK };
+        self.newest() < moment.saturating_sub(tick)
     }
 
     /// The later of the two times: what a later change can't be older than.

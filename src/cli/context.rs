@@ -76,20 +76,21 @@ impl Context {
     /// # Errors
     /// There is none, or it has errors.
     pub fn load(&self) -> Result<Place, Ended> {
-        let loaded = self.load_with(|files, options| {
-            let resolved = Resolved::of(&files, options);
-            let resolved = resolved.filter(|_| !self.options.no_cache);
-            if let Some(workspace) = resolved.as_ref().and_then(|known| known.load(&files)) {
-                let warnings = Vec::new();
-                return Ok((
-                    Loaded {
+        let loaded = self.load_with(|mut files, options| {
+            let may_ask = !self.options.no_cache;
+            let mut resolved = may_ask.then(|| Resolved::of(&files, options)).flatten();
+            let known = resolved.as_mut().and_then(|known| known.load(&mut files));
+            match known {
+                Some(workspace) => {
+                    let warnings = Vec::new();
+                    let loaded = Loaded {
                         workspace,
                         warnings,
-                    },
-                    None,
-                ));
+                    };
+                    Ok((loaded, resolved.filter(Resolved::is_news)))
+                }
+                None => Ok((files.finish(options)?, resolved)),
             }
-            Ok((files.finish(options)?, resolved))
         });
         loaded.map_err(|problems| self.report(&problems.0))
     }

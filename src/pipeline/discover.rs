@@ -229,12 +229,17 @@ const SHARE: usize = 24;
 /// So much is read at once, at least.
 const ROOM: usize = 16 * 1024;
 
-/// Directories of the members (relative to `root`, with `/`, sorted) and the text of each one's file.
-pub fn members(
-    root: &Path,
-    words: &[Word<'_>],
-    problems: &mut Vec<Problem>,
-) -> BTreeMap<String, MemberFile> {
+/// Where members can be: a directory among these that has a pipeline file is one.
+#[derive(Default)]
+pub struct Places {
+    /// Relative to the root, with `/`, sorted.
+    pub dirs: Vec<String>,
+    /// What is wrong where one that is named has no pipeline file, by directory.
+    missing: Vec<(String, Problem)>,
+}
+
+/// Directories that the patterns name.
+pub fn places(root: &Path, words: &[Word<'_>], problems: &mut Vec<Problem>) -> Places {
     let mut named = BTreeSet::new();
     let (mut negatives, mut literals) = (Vec::new(), Vec::new());
     for word in words {
@@ -255,25 +260,36 @@ pub fn members(
             literals.push(word);
         }
     }
-    let mut found = read_all(root, named);
+    let is_wanted =
+        |dir: &str| !dir.is_empty() && !negatives.iter().any(|pattern| pattern.matches(dir));
+    named.retain(|dir: &String| is_wanted(dir));
     let missing = literals
         .into_iter()
-        .filter(|word| !found.contains_key(&literal_dir(word.text)));
-    problems.extend(missing.map(no_member));
-    found.retain(|dir: &String, _| !negatives.iter().any(|pattern| pattern.matches(dir)));
-    found
+        .map(|word| (literal_dir(word.text), no_member(word)));
+    Places {
+        missing: missing.filter(|(dir, _)| is_wanted(dir)).collect(),
+        dirs: named.into_iter().collect(),
+    }
 }
 
-/// Of directories those that have a pipeline file, with its text.
-fn read_all(root: &Path, named: BTreeSet<String>) -> BTreeMap<String, MemberFile> {
-    let named: Vec<String> = named.into_iter().filter(|dir| !dir.is_empty()).collect();
-    let files = parallel::map_with(&named, SHARE, Vec::new, |buffer, dir| {
+/// The members among directories, with the text of each one's file.
+pub fn members(
+    root: &Path,
+    places: Places,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, MemberFile> {
+    let files = parallel::map_with(&places.dirs, SHARE, Vec::new, |buffer, dir| {
         read_member(root, dir, buffer)
     });
-    let files = named.into_iter().zip(files);
-    files
+    let files = places.dirs.into_iter().zip(files);
+    let found: BTreeMap<String, MemberFile> = files
         .filter_map(|(dir, file)| file.map(|file| (dir, file)))
-        .collect()
+        .collect();
+    let missing = places.missing.into_iter();
+    problems.extend(
+        missing.filter_map(|(dir, problem)| (!found.contains_key(&dir)).then_some(problem)),
+    );
+    found
 }
 
 fn literal_dir(text: &str) -> String {

@@ -36,7 +36,7 @@ pub use validate::COMMANDS;
 
 use crate::parallel;
 use decode::Decoded;
-use discover::MemberFile;
+use discover::{MemberFile, Places};
 use model::{FileId, SourceFile, Workspace};
 use problem::Sources;
 use resolve::Document;
@@ -64,14 +64,14 @@ pub fn load(root_file: &Path, options: &LoadOptions) -> Result<Loaded, Problems>
     read(root_file)?.finish(options)
 }
 
-/// Reads the root file and the members' and understands of them only where members are.
+/// Reads the root file and understands of it only where members can be.
 pub fn read(root_file: &Path) -> Result<Files, Problems> {
     let root = root_file.parent().unwrap_or(Path::new(""));
     let name = file_name(root_file);
     let text = std::fs::read_to_string(root_file).map_err(|error| unreadable(&name, &error))?;
     let mut reader = Reader::default();
     reader.add(name, String::new(), text);
-    let members = match reader.documents.first() {
+    let places = match reader.documents.first() {
         Some(document) => {
             let words: Vec<_> = document
                 .fields
@@ -79,14 +79,14 @@ pub fn read(root_file: &Path) -> Result<Files, Problems> {
                 .and_then(|workspace| workspace.get("members"))
                 .map(|field| field.node.words().collect())
                 .unwrap_or_default();
-            discover::members(root, &words, &mut reader.problems)
+            discover::places(root, &words, &mut reader.problems)
         }
-        None => BTreeMap::new(),
+        None => Places::default(),
     };
     Ok(Files {
         root: root.to_path_buf(),
         reader,
-        members,
+        members: Members::Unread(places),
     })
 }
 
@@ -95,21 +95,56 @@ pub struct Files {
     /// Absolute.
     pub root: PathBuf,
     reader: Reader,
-    members: BTreeMap<String, MemberFile>,
+    members: Members,
+}
+
+/// The members' files.
+enum Members {
+    Unread(Places),
+    Read(BTreeMap<String, MemberFile>),
 }
 
 impl Files {
-    /// Names and texts, the root's first; none where something is known to be wrong with them.
-    pub fn texts(&self) -> Option<Vec<(String, &str)>> {
-        let root = self.reader.files.first()?;
-        if self.reader.unreadable || !self.reader.problems.is_empty() {
-            return None;
+    /// The root's; none where something is known to be wrong with it.
+    pub fn root_file(&self) -> Option<&SourceFile> {
+        let is_right = !self.reader.unreadable && self.reader.problems.is_empty();
+        self.reader.files.first().filter(|_| is_right)
+    }
+
+    /// The names that members' files can have, before they are read.
+    pub fn member_names(&self) -> Vec<String> {
+        match &self.members {
+            Members::Unread(places) => places.dirs.iter().map(|dir| member_file(dir)).collect(),
+            Members::Read(members) => members.keys().map(|dir| member_file(dir)).collect(),
         }
+    }
+
+    /// Names and texts, the root's first; none where something is known to be wrong with them. Reads the members'.
+    pub fn texts(&mut self) -> Option<Vec<(String, &str)>> {
+        self.read_members();
+        let Members::Read(members) = &self.members else {
+            return None;
+        };
+        let root = self.root_file()?;
         let mut texts = vec![(root.name.clone(), &*root.text)];
-        for (dir, member) in &self.members {
+        for (dir, member) in members {
             texts.push((member_file(dir), member.text.as_ref().ok()?));
         }
         Some(texts)
+    }
+
+    /// Whether the members' have been read.
+    #[cfg(test)]
+    pub fn are_read(&self) -> bool {
+        matches!(self.members, Members::Read(_))
+    }
+
+    fn read_members(&mut self) {
+        if let Members::Unread(places) = &mut self.members {
+            let places = std::mem::take(places);
+            let read = discover::members(&self.root, places, &mut self.reader.problems);
+            self.members = Members::Read(read);
+        }
     }
 
     /// `[cache] dir`, as it is written.
@@ -120,7 +155,10 @@ impl Files {
 
     /// Resolves and validates. All errors of all files at once.
     pub fn finish(mut self, options: &LoadOptions) -> Result<Loaded, Problems> {
-        self.reader.add_members(self.members);
+        self.read_members();
+        if let Members::Read(members) = self.members {
+            self.reader.add_members(members);
+        }
         self.reader.finish(&self.root, options)
     }
 }
