@@ -6,6 +6,7 @@ use super::digest::Digest;
 use super::index::{Index, Unreadable};
 use super::key::{Preimage, Section, Value};
 use super::manifest::{Manifest, Node};
+use super::repository::Untold;
 use super::spec::Spec;
 use super::stat::Stat;
 use super::walk::Walker;
@@ -90,6 +91,18 @@ pub enum InputError {
     /// A name that isn't UTF-8 where a pattern would match it.
     Name(String),
     Unreadable(Unreadable),
+    /// Git ignores something unless it tracks it.
+    Git(Untold),
+}
+
+impl InputError {
+    pub fn help(&self) -> Option<String> {
+        match self {
+            InputError::Name(_) => Some("rename it, or leave it out of the inputs".to_owned()),
+            InputError::Unreadable(_) => None,
+            InputError::Git(untold) => Some(untold.help.clone()),
+        }
+    }
 }
 
 impl std::fmt::Display for InputError {
@@ -97,6 +110,7 @@ impl std::fmt::Display for InputError {
         match self {
             InputError::Name(name) => write!(f, "the name of the input {name} isn't UTF-8"),
             InputError::Unreadable(error) => error.fmt(f),
+            InputError::Git(untold) => write!(f, "what git tracks is unknown: {}", untold.cause),
         }
     }
 }
@@ -104,6 +118,12 @@ impl std::fmt::Display for InputError {
 impl From<io::Error> for InputError {
     fn from(error: io::Error) -> Self {
         InputError::Unreadable(error.into())
+    }
+}
+
+impl From<Untold> for InputError {
+    fn from(untold: Untold) -> Self {
+        InputError::Git(untold)
     }
 }
 

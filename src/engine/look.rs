@@ -77,12 +77,8 @@ impl From<Unresolved> for Fault {
 
 impl From<InputError> for Fault {
     fn from(error: InputError) -> Self {
-        let help = match error {
-            InputError::Name(_) => Some("rename it, or leave it out of the inputs".to_owned()),
-            InputError::Unreadable(_) => None,
-        };
         Self {
-            help,
+            help: error.help(),
             ..Self::failed(format!("its inputs can't be told: {error}"))
         }
     }
