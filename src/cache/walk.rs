@@ -197,14 +197,7 @@ impl Walker {
         });
         let opened = match listed {
             Ok(opened) => opened,
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                return Ok(None);
-            }
+            Err(error) if is_absence(&error) => return Ok(None),
             Err(error) => return Err(with_path(error, &self.root.join(path)).into()),
         };
         let holds = |wanted: &[u8]| {
@@ -354,6 +347,14 @@ pub fn join(directory: &str, name: &str) -> String {
         path.push_str(name);
         path
     }
+}
+
+/// Whether nothing is there. Whatever else is the matter, something may be.
+pub fn is_absence(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 /// An error that says which file it is about.
