@@ -26,6 +26,11 @@ impl File {
     pub fn name(&self) -> &str {
         self.alias.as_deref().unwrap_or(&self.path)
     }
+
+    /// What tells it from every other one.
+    pub fn place(&self) -> (&str, &str) {
+        (self.name(), &self.path)
+    }
 }
 
 /// All inputs of a target at one moment. Two equal ones: nothing changed in between.
