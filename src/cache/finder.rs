@@ -81,15 +81,19 @@ impl Finder<'_> {
         for literal in &spec.literals {
             self.add_literal(spec, literal, &mut found)?;
         }
-        let mut inputs = found.inputs;
-        // A file may be called like another is that a link leads to.
-        inputs
-            .files
-            .sort_unstable_by(|a, b| a.place().cmp(&b.place()));
-        inputs.files.dedup_by(|a, b| a.place() == b.place());
-        inputs.links.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        inputs.links.dedup_by(|a, b| a.0 == b.0);
+        let mut inputs = Inputs::default();
+        inputs.add(found.inputs);
         Ok(inputs)
+    }
+
+    /// What a target's literal input of this name comes to.
+    ///
+    /// # Errors
+    /// As in [`Finder::find`].
+    pub fn named(&self, spec: &Spec, literal: &str) -> Result<Inputs, InputError> {
+        let mut found = Found::default();
+        self.add_literal(spec, literal, &mut found)?;
+        Ok(found.inputs)
     }
 
     /// What matches in a directory, and behind the links in it that are looked through.
@@ -405,23 +409,23 @@ impl Finder<'_> {
         directory: &str,
         leaves_out: &dyn Fn(&str, bool) -> bool,
     ) -> Result<Inputs, InputError> {
-        let mut inputs = Inputs::default();
+        let mut found = Inputs::default();
         for (path, stat) in self.listed(directory, leaves_out)? {
             match stat.kind() {
-                Kind::File => inputs.files.push(File {
+                Kind::File => found.files.push(File {
                     path,
                     alias: None,
                     stat,
                 }),
                 Kind::Link => {
                     let to = self.target_of(&path, &path)?;
-                    inputs.links.push((path, to, stat));
+                    found.links.push((path, to, stat));
                 }
                 Kind::Directory | Kind::Other => {}
             }
         }
-        inputs.files.sort_unstable_by(|a, b| a.name().cmp(b.name()));
-        inputs.links.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        let mut inputs = Inputs::default();
+        inputs.add(found);
         Ok(inputs)
     }
 

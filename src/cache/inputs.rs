@@ -44,6 +44,19 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    /// Adds others, each once, and puts all in order.
+    pub fn add(&mut self, others: Inputs) {
+        self.files.extend(others.files);
+        self.links.extend(others.links);
+        self.absent.extend(others.absent);
+        // A file may be called like another is that a link leads to.
+        self.files
+            .sort_unstable_by(|a, b| a.place().cmp(&b.place()));
+        self.files.dedup_by(|a, b| a.place() == b.place());
+        self.links.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        self.links.dedup_by(|a, b| a.0 == b.0);
+    }
+
     /// A digest of names and stats: what has the same has the same contents, if the stats are trusted.
     pub fn stats(&self) -> Digest {
         let mut frame = Frame(Vec::with_capacity(self.files.len() * 96));
