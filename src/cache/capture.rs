@@ -5,13 +5,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 use super::blobs::Blobs;
 use super::index::{Index, Unreadable};
 use super::manifest::{Entry, Manifest, Node};
 use super::stat::{Kind, Stat};
-use super::walk::with_path;
+use super::walk::{is_absence, split, with_path};
 use crate::parallel;
 use crate::pipeline::glob::Glob;
 use crate::pipeline::model::OutputPattern;
@@ -63,88 +63,128 @@ impl From<io::Error> for CaptureError {
 /// What is on disk, by path relative to the workspace, sorted.
 pub type Found = BTreeMap<String, Stat>;
 
-/// Lists what the patterns match: a directory with everything in it.
+/// Lists what the patterns match: a directory with everything in it, but for the cache's.
 ///
 /// # Errors
-/// With `complete`, a pattern that matches nothing; a name that can't be kept; an unreadable directory.
+/// With `complete`, a pattern that matches nothing; a name that can't be kept; what can't be looked at.
 pub fn scan(
     root: &Path,
+    cache_dir: &Path,
     patterns: &[OutputPattern],
     complete: bool,
 ) -> Result<Found, CaptureError> {
-    let mut found = Found::new();
+    let mut scan = Scan {
+        root,
+        cache_dir: real_place(root, cache_dir),
+        found: Found::new(),
+    };
     for pattern in patterns {
-        let before = found.len();
-        if pattern.literal {
-            let hit = fs::symlink_metadata(root.join(&pattern.pattern)).is_ok();
-            if hit {
-                add_tree(root, &pattern.pattern, &mut found)?;
-            } else if complete {
-                return Err(CaptureError::Missing(pattern.pattern.clone()));
-            }
-        } else {
-            let seen = found.clone();
-            let matched = add_matches(root, &pattern.pattern, &mut found)?;
-            if complete && !matched && found.len() == before && seen.len() == before {
-                return Err(CaptureError::Missing(pattern.pattern.clone()));
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// Everything at and below a path.
-fn add_tree(root: &Path, path: &str, found: &mut Found) -> Result<(), CaptureError> {
-    // Also where the output itself is a link: what is behind it is somebody else's.
-    for entry in WalkDir::new(root.join(path)).follow_root_links(false) {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) if is_gone(&error) => continue,
-            Err(error) => return Err(CaptureError::Io(error.into())),
+        let matched = match pattern.literal {
+            true => scan.add_literal(&pattern.pattern)?,
+            false => scan.add_matches(&pattern.pattern)?,
         };
-        let path = relative(root, entry.path())?;
-        if let Ok(metadata) = entry.metadata() {
-            found.insert(path, Stat::from(&metadata));
+        if complete && !matched {
+            return Err(CaptureError::Missing(pattern.pattern.clone()));
         }
     }
-    Ok(())
+    Ok(scan.found)
 }
 
-/// Everything that a glob matches, and what is in matched directories.
-fn add_matches(root: &Path, pattern: &str, found: &mut Found) -> Result<bool, CaptureError> {
-    let glob = Glob::new(pattern);
-    let mut any = false;
-    for base in glob.bases() {
-        let mut walk = WalkDir::new(root.join(&base)).into_iter();
+/// Where a directory of the workspace is past all links, which a walk comes upon it by.
+fn real_place(root: &Path, directory: &Path) -> Option<PathBuf> {
+    let (real, real_root) = (
+        fs::canonicalize(directory).ok()?,
+        fs::canonicalize(root).ok()?,
+    );
+    Some(root.join(real.strip_prefix(real_root).ok()?))
+}
+
+/// What is git's or a cache's, which no glob means.
+fn is_passed_over(name: &str) -> bool {
+    matches!(name, ".git" | ".forge")
+}
+
+struct Scan<'a> {
+    root: &'a Path,
+    /// If it lies in the workspace.
+    cache_dir: Option<PathBuf>,
+    found: Found,
+}
+
+impl Scan<'_> {
+    fn add_literal(&mut self, path: &str) -> Result<bool, CaptureError> {
+        let full = self.root.join(path);
+        match fs::symlink_metadata(&full) {
+            Ok(_) => self.add_tree(&full).map(|()| true),
+            Err(error) if is_absence(&error) => Ok(false),
+            Err(error) => Err(with_path(error, &full).into()),
+        }
+    }
+
+    /// Everything at and below a path.
+    fn add_tree(&mut self, full: &Path) -> Result<(), CaptureError> {
+        // Also where the output itself is a link: what is behind it is somebody else's.
+        let mut walk = WalkDir::new(full).follow_root_links(false).into_iter();
         while let Some(entry) = walk.next() {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(error) if is_gone(&error) => continue,
-                Err(error) => return Err(CaptureError::Io(error.into())),
+            let Some(entry) = unless_gone(entry)? else {
+                continue;
             };
-            let name = entry.file_name().to_string_lossy();
-            if entry.file_type().is_dir() && matches!(&*name, ".git" | ".forge") {
+            if self.is_cache(&entry) {
                 walk.skip_current_dir();
                 continue;
             }
-            let lossy = entry.path().strip_prefix(root).unwrap_or(entry.path());
-            if !glob.matches(&lossy.to_string_lossy()) {
-                continue;
-            }
-            any = true;
-            add_tree(root, &relative(root, entry.path())?, found)?;
-            if entry.file_type().is_dir() {
-                walk.skip_current_dir();
+            let path = relative(self.root, entry.path())?;
+            if let Some(metadata) = unless_gone(entry.metadata())? {
+                self.found.insert(path, Stat::from(&metadata));
             }
         }
+        Ok(())
     }
-    Ok(any)
+
+    /// Everything that a glob matches, and what is in matched directories; whether there is any.
+    fn add_matches(&mut self, pattern: &str) -> Result<bool, CaptureError> {
+        let glob = Glob::new(pattern);
+        let mut any = false;
+        for base in glob.bases() {
+            let mut walk = WalkDir::new(self.root.join(&base)).into_iter();
+            while let Some(entry) = walk.next() {
+                let Some(entry) = unless_gone(entry)? else {
+                    continue;
+                };
+                let is_directory = entry.file_type().is_dir();
+                if is_passed_over(&entry.file_name().to_string_lossy()) || self.is_cache(&entry) {
+                    if is_directory {
+                        walk.skip_current_dir();
+                    }
+                    continue;
+                }
+                let path = entry.path();
+                let lossy = path.strip_prefix(self.root).unwrap_or(path);
+                if !glob.matches(&lossy.to_string_lossy()) {
+                    continue;
+                }
+                any = true;
+                self.add_tree(path)?;
+                if is_directory {
+                    walk.skip_current_dir();
+                }
+            }
+        }
+        Ok(any)
+    }
+
+    fn is_cache(&self, entry: &DirEntry) -> bool {
+        self.cache_dir.as_deref() == Some(entry.path())
+    }
 }
 
-fn is_gone(error: &walkdir::Error) -> bool {
-    error
-        .io_error()
-        .is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
+/// None where it went away since its directory was read.
+fn unless_gone<T>(found: Result<T, walkdir::Error>) -> Result<Option<T>, CaptureError> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.io_error().is_some_and(is_absence) => Ok(None),
+        Err(error) => Err(CaptureError::Io(error.into())),
+    }
 }
 
 fn relative(root: &Path, path: &Path) -> Result<String, CaptureError> {
@@ -184,7 +224,7 @@ pub fn own(mut found: Found, strays: &Found, patterns: &[OutputPattern]) -> Foun
     found
 }
 
-/// Whether an output pattern claims a path, or a directory that it lies in.
+/// Whether an output pattern claims a path, or a directory that it lies in: what [`scan`] may find.
 pub fn claims(patterns: &[OutputPattern], path: &str) -> bool {
     let within = || {
         let above = path.match_indices('/').map(|(at, _)| &path[..at]);
@@ -195,7 +235,13 @@ pub fn claims(patterns: &[OutputPattern], path: &str) -> bool {
             is_within(path, &output.pattern)
         } else {
             let glob = Glob::new(&output.pattern);
-            within().any(|path| glob.matches(path))
+            let passed_over = path
+                .match_indices('/')
+                .map(|(at, _)| at)
+                .chain([path.len()])
+                .find(|end| is_passed_over(split(&path[..*end]).1));
+            let may_match = |path: &str| passed_over.is_none_or(|end| path.len() < end);
+            within().any(|path| may_match(path) && glob.matches(path))
         }
     })
 }
@@ -282,5 +328,33 @@ fn unreadable(error: Unreadable) -> CaptureError {
     match error {
         Unreadable::Changing(path) => CaptureError::Changed(path.display().to_string()),
         Unreadable::Io(error) => CaptureError::Io(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::model::{FileId, Span};
+
+    #[test]
+    fn a_glob_claims_nothing_that_no_scan_finds() {
+        let claims = |pattern: &str, path| {
+            let pattern = OutputPattern {
+                pattern: pattern.into(),
+                literal: !pattern.contains('*'),
+                span: Span {
+                    file: FileId(0),
+                    range: 0..0,
+                },
+            };
+            super::claims(&[pattern], path)
+        };
+        for path in [".git/config", "a/.git/config", "a/.forge/b/config"] {
+            assert!(!claims("**/config", path), "{path}");
+        }
+        assert!(!claims("**", ".git/config") && !claims("a/*", "a/.git"));
+        // What is in a directory that is an output is the target's.
+        assert!(claims("vendor/*", "vendor/a/.git/config") && claims("out", "out/.git/config"));
+        assert!(claims("**/config", "a/config") && !claims("**/config", "a/b"));
     }
 }

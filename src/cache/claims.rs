@@ -57,7 +57,7 @@ impl Claims {
             .collect()
     }
 
-    pub(super) fn is_pipeline_file(&self, path: &str) -> bool {
+    pub fn is_pipeline_file(&self, path: &str) -> bool {
         path.ends_with(".toml") && self.pipeline_files.contains(path)
     }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use walkdir::WalkDir;
@@ -16,7 +16,7 @@ use super::inputs::{File, InputError, Inputs};
 use super::manifest::Manifest;
 use super::spec::Spec;
 use super::stat::{Kind, Stat};
-use super::walk::{Listing, Tree, Walker, join};
+use super::walk::{Listing, Tree, Walker, is_absence, join, split, with_path};
 use crate::pipeline::model::TargetId;
 use crate::pipeline::paths::is_within;
 
@@ -81,12 +81,19 @@ impl Finder<'_> {
         for literal in &spec.literals {
             self.add_literal(spec, literal, &mut found)?;
         }
-        let mut inputs = found.inputs;
-        inputs.files.sort_unstable_by(|a, b| a.name().cmp(b.name()));
-        inputs.files.dedup_by(|a, b| a.name() == b.name());
-        inputs.links.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        inputs.links.dedup_by(|a, b| a.0 == b.0);
+        let mut inputs = Inputs::default();
+        inputs.add(found.inputs);
         Ok(inputs)
+    }
+
+    /// What a target's literal input of this name comes to.
+    ///
+    /// # Errors
+    /// As in [`Finder::find`].
+    pub fn named(&self, spec: &Spec, literal: &str) -> Result<Inputs, InputError> {
+        let mut found = Found::default();
+        self.add_literal(spec, literal, &mut found)?;
+        Ok(found.inputs)
     }
 
     /// What matches in a directory, and behind the links in it that are looked through.
@@ -101,7 +108,7 @@ impl Finder<'_> {
             let mut seen = HashSet::new();
             let mut waiting = vec![link];
             while let Some(link) = waiting.pop() {
-                let Some(behind) = self.directory_behind(&link.place) else {
+                let Some(behind) = self.directory_behind(&link)? else {
                     continue;
                 };
                 // What has several names may be matched by each, and in a circle it has no end of them: then all of it counts.
@@ -231,9 +238,14 @@ impl Finder<'_> {
     }
 
     fn add_literal(&self, spec: &Spec, literal: &str, found: &mut Found) -> Result<(), InputError> {
-        let Ok(metadata) = fs::symlink_metadata(self.root.join(literal)) else {
-            found.inputs.absent.push(literal.to_owned());
-            return Ok(());
+        let full = self.root.join(literal);
+        let metadata = match fs::symlink_metadata(&full) {
+            Ok(metadata) => metadata,
+            Err(error) if is_absence(&error) => {
+                found.inputs.absent.push(literal.to_owned());
+                return Ok(());
+            }
+            Err(error) => return Err(with_path(error, &full).into()),
         };
         if !metadata.is_dir() {
             return self.add(spec, literal.to_owned(), None, Stat::from(&metadata), found);
@@ -271,7 +283,7 @@ impl Finder<'_> {
         let mut waiting = BTreeMap::from([(link.name.clone(), link)]);
         while let Some((name, link)) = waiting.pop_first() {
             let to = self.tell_link(&link, found)?;
-            let Some(behind) = self.inside(&link.place) else {
+            let Some(behind) = self.inside(&link)? else {
                 continue;
             };
             if is_own(&behind) {
@@ -284,17 +296,22 @@ impl Finder<'_> {
                     alias: Some(format!("{name} -> {to}")),
                     stat: Stat::from(&metadata),
                 });
-            } else if metadata.is_dir() && !behind.is_empty() && !is_within(&link.place, &behind) {
+            } else if metadata.is_dir() {
+                let is_around = is_within(&link.place, &behind);
                 let is_new = found.entered.insert(behind.clone());
-                if !is_new && !is_outer {
+                if !is_new && (is_around || !is_outer) {
                     continue;
                 }
-                for (path, stat) in self.everything_below(&behind)? {
+                let below = match is_around {
+                    true => self.around(spec, &behind, found)?,
+                    false => self.everything_below(&behind)?,
+                };
+                for (path, stat) in below {
                     if is_own(&path) {
                         continue;
                     }
                     let rest = path.strip_prefix(&*behind).unwrap_or(&path);
-                    let alias = Some(format!("{name}{rest}"));
+                    let alias = Some(join(&name, rest.trim_start_matches('/')));
                     match stat.kind() {
                         Kind::File => found.inputs.files.push(File { path, alias, stat }),
                         Kind::Link => {
@@ -310,33 +327,75 @@ impl Finder<'_> {
         Ok(())
     }
 
+    /// Files and links below a directory that a link in it leads to. It may be the whole workspace: there is much in it that
+    /// nobody means, so it holds what it holds for a glob.
+    fn around(
+        &self,
+        spec: &Spec,
+        directory: &str,
+        found: &mut Found,
+    ) -> Result<Vec<(String, Stat)>, InputError> {
+        let tree = self.walker.walk(&[directory.to_owned()])?;
+        let mut files = Vec::new();
+        let mut waiting = vec![directory.to_owned()];
+        while let Some(directory) = waiting.pop() {
+            let Some(listing) = tree.directory(&directory) else {
+                continue;
+            };
+            if let Some(name) = listing.unreadable.first() {
+                return Err(InputError::Name(join(&directory, name)));
+            }
+            for (name, stat) in listing.files() {
+                let path = join(&directory, name);
+                let is_made = match self.claims.owner(&path) {
+                    Some(maker) => self.is_made(spec, maker, &path, found),
+                    None => false,
+                };
+                if !self.claims.is_pipeline_file(&path) && !is_made {
+                    files.push((path, *stat));
+                }
+            }
+            let directories = listing.directories.iter();
+            waiting.extend(directories.map(|name| join(&directory, name)));
+        }
+        Ok(files)
+    }
+
     /// That a link is an input, and where it leads.
     fn tell_link(&self, link: &Link, found: &mut Found) -> Result<String, InputError> {
-        let to = fs::read_link(self.root.join(&link.place))?;
-        let to = to
-            .to_str()
-            .ok_or_else(|| InputError::Name(link.name.clone()))?;
+        let to = self.target_of(&link.place, &link.name)?;
         let links = &mut found.inputs.links;
-        links.push((link.name.clone(), to.to_owned(), link.stat));
+        links.push((link.name.clone(), to.clone(), link.stat));
+        Ok(to)
+    }
+
+    fn target_of(&self, link: &str, name: &str) -> Result<String, InputError> {
+        let to = fs::read_link(self.root.join(link))?;
+        let to = to.to_str().ok_or_else(|| InputError::Name(name.into()))?;
         Ok(to.to_owned())
     }
 
     /// The directory of the workspace that a link leads to, unless the link lies in it.
-    fn directory_behind(&self, link: &str) -> Option<String> {
-        let behind = self.inside(link)?;
-        let is_apart = !behind.is_empty() && !is_within(link, &behind);
-        (is_apart && self.root.join(&behind).is_dir()).then_some(behind)
+    fn directory_behind(&self, link: &Link) -> Result<Option<String>, InputError> {
+        let is_apart = |behind: &String| !behind.is_empty() && !is_within(&link.place, behind);
+        let behind = self.inside(link)?.filter(is_apart);
+        Ok(behind.filter(|behind| self.root.join(behind).is_dir()))
     }
 
     /// Where a link ends, relative to the workspace, if that lies in it and exists.
-    fn inside(&self, link: &str) -> Option<String> {
-        let real = fs::canonicalize(self.root.join(link)).ok()?;
-        let root: PathBuf = fs::canonicalize(self.root).ok()?;
-        let inside = real.strip_prefix(root).ok()?.to_str()?.to_owned();
-        (!self
-            .cache_dir
-            .is_some_and(|cache| is_within(&inside, cache)))
-        .then_some(inside)
+    fn inside(&self, link: &Link) -> Result<Option<String>, InputError> {
+        let real = |path: &Path| fs::canonicalize(path).ok();
+        let ends = real(&self.root.join(&link.place)).zip(real(self.root));
+        let inside = ends
+            .as_ref()
+            .and_then(|(end, root)| end.strip_prefix(root).ok());
+        let Some(inside) = inside else {
+            return Ok(None);
+        };
+        let unnamed = || InputError::Name(format!("{} (where it leads to)", link.name));
+        let inside = inside.to_str().ok_or_else(unnamed)?;
+        let is_cache = self.cache_dir.is_some_and(|cache| is_within(inside, cache));
+        Ok((!is_cache).then(|| inside.to_owned()))
     }
 
     /// What is below a directory, git-ignored or not, but for what is left out; links aren't followed.
@@ -350,65 +409,60 @@ impl Finder<'_> {
         directory: &str,
         leaves_out: &dyn Fn(&str, bool) -> bool,
     ) -> Result<Inputs, InputError> {
-        let mut inputs = Inputs::default();
-        let full = self.root.join(directory);
-        let mut walk = WalkDir::new(full)
-            .min_depth(1)
-            .sort_by_file_name()
-            .into_iter();
-        while let Some(entry) = walk.next() {
-            let entry = entry.map_err(io::Error::from)?;
-            let inside = entry.path().strip_prefix(self.root).unwrap_or(entry.path());
-            let path = inside
-                .to_str()
-                .ok_or_else(|| InputError::Name(inside.display().to_string()))?;
-            if entry.file_type().is_dir() {
-                if self.cache_dir == Some(path) || leaves_out(path, true) {
-                    walk.skip_current_dir();
-                }
-                continue;
-            }
-            if leaves_out(path, false) {
-                continue;
-            }
-            let stat = Stat::from(&entry.metadata().map_err(io::Error::from)?);
+        let mut found = Inputs::default();
+        for (path, stat) in self.listed(directory, leaves_out)? {
             match stat.kind() {
-                Kind::File => inputs.files.push(File {
-                    path: path.into(),
+                Kind::File => found.files.push(File {
+                    path,
                     alias: None,
                     stat,
                 }),
                 Kind::Link => {
-                    let to = fs::read_link(entry.path())?;
-                    let to = to.to_str().ok_or_else(|| InputError::Name(path.into()))?;
-                    inputs.links.push((path.to_owned(), to.to_owned(), stat));
+                    let to = self.target_of(&path, &path)?;
+                    found.links.push((path, to, stat));
                 }
                 Kind::Directory | Kind::Other => {}
             }
         }
-        inputs.files.sort_unstable_by(|a, b| a.name().cmp(b.name()));
-        inputs.links.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        let mut inputs = Inputs::default();
+        inputs.add(found);
         Ok(inputs)
     }
 
-    /// Files and links below a directory, git-ignored or not; links aren't followed.
+    /// Files and links below a directory, git-ignored or not, but for what is git's; links aren't followed.
     fn everything_below(&self, directory: &str) -> Result<Vec<(String, Stat)>, InputError> {
+        let is_git = |path: &str, is_directory: bool| is_directory && split(path).1 == ".git";
+        match is_git(directory, true) {
+            true => Ok(Vec::new()),
+            false => self.listed(directory, &is_git),
+        }
+    }
+
+    /// Files and links below a directory but for the cache's and what is left out; links aren't followed.
+    fn listed(
+        &self,
+        directory: &str,
+        leaves_out: &dyn Fn(&str, bool) -> bool,
+    ) -> Result<Vec<(String, Stat)>, InputError> {
         let mut found = Vec::new();
-        let mut walk = WalkDir::new(self.root.join(directory)).into_iter();
+        let full = self.root.join(directory);
+        let mut walk = WalkDir::new(full).min_depth(1).into_iter();
         while let Some(entry) = walk.next() {
             let entry = entry.map_err(io::Error::from)?;
             let inside = entry.path().strip_prefix(self.root).unwrap_or(entry.path());
             let path = inside
                 .to_str()
                 .ok_or_else(|| InputError::Name(inside.display().to_string()))?;
-            if entry.file_type().is_dir() {
-                if entry.file_name() == ".git" || self.cache_dir == Some(path) {
+            let is_directory = entry.file_type().is_dir();
+            let is_cache = is_directory && self.cache_dir == Some(path);
+            if is_cache || leaves_out(path, is_directory) {
+                if is_directory {
                     walk.skip_current_dir();
                 }
-                continue;
+            } else if !is_directory {
+                let metadata = entry.metadata().map_err(io::Error::from)?;
+                found.push((path.to_owned(), Stat::from(&metadata)));
             }
-            let metadata = entry.metadata().map_err(io::Error::from)?;
-            found.push((path.to_owned(), Stat::from(&metadata)));
         }
         Ok(found)
     }

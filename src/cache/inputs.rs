@@ -6,6 +6,7 @@ use super::digest::Digest;
 use super::index::{Index, Unreadable};
 use super::key::{Preimage, Section, Value};
 use super::manifest::{Entry, Manifest, Node};
+use super::repository::Untold;
 use super::spec::Spec;
 use super::stat::Stat;
 
@@ -24,6 +25,11 @@ impl File {
     pub fn name(&self) -> &str {
         self.alias.as_deref().unwrap_or(&self.path)
     }
+
+    /// What tells it from every other one.
+    pub fn place(&self) -> (&str, &str) {
+        (self.name(), &self.path)
+    }
 }
 
 /// All inputs of a target at one moment. Two equal ones: nothing changed in between.
@@ -37,6 +43,19 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    /// Adds others, each once, and puts all in order.
+    pub fn add(&mut self, others: Inputs) {
+        self.files.extend(others.files);
+        self.links.extend(others.links);
+        self.absent.extend(others.absent);
+        // A file may be called like another is that a link leads to.
+        self.files
+            .sort_unstable_by(|a, b| a.place().cmp(&b.place()));
+        self.files.dedup_by(|a, b| a.place() == b.place());
+        self.links.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        self.links.dedup_by(|a, b| a.0 == b.0);
+    }
+
     /// A digest of names and stats: what has the same has the same contents, if the stats are trusted.
     pub fn stats(&self) -> Digest {
         let mut frame = Frame(Vec::with_capacity(self.files.len() * 96));
@@ -89,6 +108,18 @@ pub enum InputError {
     /// A name that isn't UTF-8 where a pattern would match it.
     Name(String),
     Unreadable(Unreadable),
+    /// Git ignores something unless it tracks it.
+    Git(Untold),
+}
+
+impl InputError {
+    pub fn help(&self) -> Option<String> {
+        match self {
+            InputError::Name(_) => Some("rename it, or leave it out of the inputs".to_owned()),
+            InputError::Unreadable(_) => None,
+            InputError::Git(untold) => Some(untold.help.clone()),
+        }
+    }
 }
 
 impl std::fmt::Display for InputError {
@@ -96,6 +127,7 @@ impl std::fmt::Display for InputError {
         match self {
             InputError::Name(name) => write!(f, "the name of the input {name} isn't UTF-8"),
             InputError::Unreadable(error) => error.fmt(f),
+            InputError::Git(untold) => write!(f, "what git tracks is unknown: {}", untold.cause),
         }
     }
 }
@@ -103,6 +135,12 @@ impl std::fmt::Display for InputError {
 impl From<io::Error> for InputError {
     fn from(error: io::Error) -> Self {
         InputError::Unreadable(error.into())
+    }
+}
+
+impl From<Untold> for InputError {
+    fn from(untold: Untold) -> Self {
+        InputError::Git(untold)
     }
 }
 

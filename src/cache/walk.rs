@@ -15,6 +15,8 @@ use walkdir::WalkDir;
 
 use super::directory::{Name, Names, Opened};
 use super::ignored::{Ignores, Rules};
+use super::inputs::InputError;
+use super::repository::Untold;
 use super::stat::Stat;
 use crate::parallel;
 
@@ -99,8 +101,9 @@ impl Walker {
     /// Everything below the given directories. Those that don't exist are left out.
     ///
     /// # Errors
-    /// A directory can't be read: its files may be inputs, so nothing may be said without them.
-    pub fn walk(&self, bases: &[String]) -> io::Result<Tree> {
+    /// A directory can't be read: its files may be inputs, so nothing may be said without them. The same holds where git may
+    /// track what its rules ignore.
+    pub fn walk(&self, bases: &[String]) -> Result<Tree, InputError> {
         let mut tree = Tree::default();
         self.walk_into(&mut tree, outermost(bases))?;
         // No walk comes through a link, unless it is where one begins.
@@ -110,10 +113,10 @@ impl Walker {
         Ok(tree)
     }
 
-    fn walk_into(&self, tree: &mut Tree, bases: Vec<String>) -> io::Result<()> {
+    fn walk_into(&self, tree: &mut Tree, bases: Vec<String>) -> Result<(), InputError> {
         let mut level: Vec<(Box<str>, Option<Arc<Rules>>)> = Vec::new();
         for base in bases {
-            if let Some(rules) = self.rules_at(&base) {
+            if let Some(rules) = self.rules_at(&base)? {
                 level.push((base.into_boxed_str(), rules));
             }
         }
@@ -149,35 +152,36 @@ impl Walker {
         self.ignores.outside()
     }
 
-    /// Whether git ignores a file, tracked ones aside.
+    /// Whether git ignores a file, tracked ones aside. What may be tracked isn't.
     pub fn is_ignored(&self, path: &str) -> bool {
         let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-        match self.rules_at(parent) {
-            None => true,
+        let ignored = || match self.rules_at(parent)? {
+            None => Ok(true),
             Some(rules) if parent.is_empty() => self.ignores.ignored(&rules, path, false),
             Some(rules) => {
                 self.ignores
                     .ignored(&self.ignores.with_file_of(parent, rules), path, false)
             }
-        }
+        };
+        ignored().is_ok_and(|ignored: bool| ignored)
     }
 
     /// The rules that hold inside a directory; none if it is ignored itself or lies in one that is.
-    fn rules_at(&self, directory: &str) -> Option<Option<Arc<Rules>>> {
+    fn rules_at(&self, directory: &str) -> Result<Option<Option<Arc<Rules>>>, Untold> {
         let mut rules = self.ignores.rules.clone();
         let mut path = String::new();
         for name in directory.split('/').filter(|name| !name.is_empty()) {
             path = join(&path, name);
-            if name == ".git" || self.skips(&path) || self.ignores.ignored(&rules, &path, true) {
-                return None;
+            if name == ".git" || self.skips(&path) || self.ignores.ignored(&rules, &path, true)? {
+                return Ok(None);
             }
             rules = self.ignores.inside(&path, &rules);
-            rules = self.ignores.inside_module(&path, rules);
+            rules = self.ignores.inside_module(&path, rules)?;
             if path != directory {
                 rules = self.ignores.with_file_of(&path, rules);
             }
         }
-        Some(rules)
+        Ok(Some(rules))
     }
 
     fn list(
@@ -186,22 +190,15 @@ impl Walker {
         path: &str,
         above: &Option<Arc<Rules>>,
         names: &mut Names,
-    ) -> io::Result<Option<Listed>> {
+    ) -> Result<Option<Listed>, InputError> {
         let listed = root.open(path).and_then(|opened| {
             opened.names(names)?;
             Ok(opened)
         });
         let opened = match listed {
             Ok(opened) => opened,
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                return Ok(None);
-            }
-            Err(error) => return Err(with_path(error, &self.root.join(path))),
+            Err(error) if is_absence(&error) => return Ok(None),
+            Err(error) => return Err(with_path(error, &self.root.join(path)).into()),
         };
         let holds = |wanted: &[u8]| {
             let mut all = names.all.iter();
@@ -209,7 +206,7 @@ impl Walker {
         };
         let mut rules = above.clone();
         if holds(b".git") {
-            rules = self.ignores.inside_module(path, rules);
+            rules = self.ignores.inside_module(path, rules)?;
         }
         if holds(b".gitignore") {
             rules = self.ignores.with_file_of(path, rules);
@@ -232,13 +229,17 @@ impl Walker {
         Ok(Some(Listed { listing, rules }))
     }
 
-    fn sort_in(&self, place: &Place<'_>, name: Name, listing: &mut Listing) -> io::Result<()> {
+    fn sort_in(
+        &self,
+        place: &Place<'_>,
+        name: Name,
+        listing: &mut Listing,
+    ) -> Result<(), InputError> {
         let Ok(text) = std::str::from_utf8(place.names.bytes(name)) else {
-            self.sort_in_unreadable(place, name, listing);
-            return Ok(());
+            return Ok(self.sort_in_unreadable(place, name, listing)?);
         };
         let skipped = place.skip.is_some_and(|skip| skip.contains(text));
-        if text == ".git" || skipped || self.is_ignored_in(place, text, name.is_directory) {
+        if text == ".git" || skipped || self.is_ignored_in(place, text, name.is_directory)? {
             return Ok(());
         }
         if name.is_directory {
@@ -246,26 +247,39 @@ impl Walker {
             return Ok(());
         }
         match place.opened.stat(place.names, name) {
-            Ok(stat) => listing.add(text, stat),
+            Ok(stat) => Ok(listing.add(text, stat)?),
             // Gone since the directory was read: then it isn't there.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(with_path(error, &self.root.join(place.path).join(text))),
+            Err(error) => Err(with_path(error, &self.root.join(place.path).join(text)).into()),
         }
     }
 
-    fn is_ignored_in(&self, place: &Place<'_>, name: &str, is_directory: bool) -> bool {
-        place.rules.is_some()
-            && self
-                .ignores
-                .ignored(place.rules, &join(place.path, name), is_directory)
+    fn is_ignored_in(
+        &self,
+        place: &Place<'_>,
+        name: &str,
+        is_directory: bool,
+    ) -> Result<bool, Untold> {
+        match place.rules {
+            Some(_) => {
+                let path = join(place.path, name);
+                self.ignores.ignored(place.rules, &path, is_directory)
+            }
+            None => Ok(false),
+        }
     }
 
     /// A name that isn't UTF-8: for a directory also all names below it, since a pattern may match those alone.
-    fn sort_in_unreadable(&self, place: &Place<'_>, name: Name, listing: &mut Listing) {
+    fn sort_in_unreadable(
+        &self,
+        place: &Place<'_>,
+        name: Name,
+        listing: &mut Listing,
+    ) -> Result<(), Untold> {
         let bytes = place.names.bytes(name);
         let text = String::from_utf8_lossy(bytes).into_owned();
-        if self.is_ignored_in(place, &text, name.is_directory) {
-            return;
+        if self.is_ignored_in(place, &text, name.is_directory)? {
+            return Ok(());
         }
         if name.is_directory {
             let directory = self.root.join(place.path).join(OsStr::from_bytes(bytes));
@@ -278,6 +292,7 @@ impl Walker {
         } else {
             listing.unreadable.push(text);
         }
+        Ok(())
     }
 
     fn skips(&self, path: &str) -> bool {
@@ -332,6 +347,14 @@ pub fn join(directory: &str, name: &str) -> String {
         path.push_str(name);
         path
     }
+}
+
+/// Whether nothing is there. Whatever else is the matter, something may be.
+pub fn is_absence(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 /// An error that says which file it is about.

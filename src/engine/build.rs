@@ -1,6 +1,7 @@
 //! How the engine builds an image: its bases, its context, the steps as they go by, and what is said of one that failed.
 
 use std::collections::HashMap;
+use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -208,7 +209,9 @@ impl Job<'_> {
         let (root, image) = (&self.session.ws.root, order.image);
         let inputs = &order.look.inputs;
         let inside = |path: &str| is_within(path, &image.context) && path != image.context;
-        let files = inputs.files.iter().filter(|file| inside(&file.path));
+        // By another name there is only the Dockerfile, where that is a link.
+        let named = inputs.files.iter().filter(|file| file.alias.is_none());
+        let files = named.filter(|file| inside(&file.path));
         let files = files.map(|file| Entry {
             path: within(&file.path, &image.context).to_owned(),
             source: root.join(&file.path),
@@ -216,12 +219,17 @@ impl Job<'_> {
                 executable: file.stat.executable(),
             },
         });
-        let links = inputs.links.iter().map(|(path, to, _)| Entry {
+        let links = inputs.links.iter().filter(|(path, ..)| inside(path));
+        let links = links.map(|(path, to, _)| Entry {
             path: within(path, &image.context).to_owned(),
             source: root.join(path),
             kind: Kind::Link { target: to.clone() },
         });
-        Context::new(files.chain(links).collect(), &root.join(&image.dockerfile))
+        let mut dockerfile = root.join(&image.dockerfile);
+        if dockerfile.is_symlink() {
+            dockerfile = fs::canonicalize(&dockerfile).unwrap_or(dockerfile);
+        }
+        Context::new(files.chain(links).collect(), &dockerfile)
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::cache::ignored::Repository;
+use crate::cache::repository::Repository;
 
 /// Answers about the commit that is checked out.
 pub struct Git {

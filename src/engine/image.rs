@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
+use std::path::Path;
 
 use crate::cache::digest::Digest;
-use crate::cache::inputs::{File, InputError, Inputs};
+use crate::cache::inputs::{InputError, Inputs};
 use crate::cache::key::{Preimage, Section};
-use crate::cache::stat::Stat;
 use crate::cache::store::State;
 use crate::docker::{self, Engine};
 use crate::graph;
@@ -131,9 +131,6 @@ impl Session {
         let ignore = Dockerignore::of(root, &image.context, &image.dockerfile)?.unwrap_or_default();
         let needs = graph::transitive_needs(&self.ws, target.id);
         let named = self.named_inputs(target)?;
-        let is_pipeline_file = |path: &str| {
-            path.ends_with(".toml") && self.ws.files.iter().any(|file| file.name == path)
-        };
         let leaves_out = |path: &str, is_dir: bool| {
             let inside = within(path, &image.context);
             if is_held_back(inside, &ignore) && !(is_dir && ignore.takes_back()) {
@@ -149,16 +146,16 @@ impl Session {
             }
             let unnamed = match &named {
                 Some(named) => !named.contains(path) && self.claims.owner(path).is_none(),
-                None => is_pipeline_file(path),
+                None => self.claims.is_pipeline_file(path),
             };
             unnamed || ignore.excludes(inside)
         };
         let mut inputs = self.finder().below(&image.context, &leaves_out)?;
-        add_dockerfile(
-            &mut inputs,
-            &image.dockerfile,
-            &root.join(&image.dockerfile),
-        );
+        // Wherever it lies, and whatever the ignore file says.
+        let dockerfile = self
+            .finder()
+            .named(self.spec(target.id), &image.dockerfile)?;
+        inputs.add(dockerfile);
         Ok(inputs)
     }
 
@@ -224,7 +221,7 @@ impl Session {
     }
 
     /// # Errors
-    /// The Dockerfile isn't there, or has no such stage.
+    /// The Dockerfile isn't there or not in the workspace, or has no such stage.
     pub fn recipe(&self, target: &Target, image: &Image) -> Result<Recipe, Fault> {
         let path = self.ws.root.join(&image.dockerfile);
         let text = fs::read_to_string(&path).map_err(|error| Fault {
@@ -232,6 +229,14 @@ impl Session {
             help: Some("write it, or name another with `dockerfile`".into()),
             exit_with: 1,
         })?;
+        if path.is_symlink() && !is_inside(&path, &self.ws.root) {
+            // Nobody would see that it changes.
+            return Err(Fault {
+                message: format!("{} leads out of the workspace", image.dockerfile),
+                help: Some("put the file itself there".into()),
+                exit_with: 1,
+            });
+        }
         let file = Dockerfile::parse(&text, &self.build_args(target, image)?);
         let Some(stage) = file.target(image.build_target.as_deref()) else {
             let stage = image.build_target.as_deref().unwrap_or("FROM");
@@ -299,20 +304,9 @@ pub fn within<'a>(path: &'a str, context: &str) -> &'a str {
     inside.trim_start_matches('/')
 }
 
-/// The Dockerfile is an input wherever it lies, and whatever the ignore file says.
-fn add_dockerfile(inputs: &mut Inputs, name: &str, full: &std::path::Path) {
-    if inputs.files.iter().any(|file| file.path == name) {
-        return;
-    }
-    match fs::metadata(full) {
-        Ok(metadata) => inputs.files.push(File {
-            path: name.into(),
-            alias: None,
-            stat: Stat::from(&metadata),
-        }),
-        Err(_) => inputs.absent.push(name.to_owned()),
-    }
-    inputs.files.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+fn is_inside(path: &Path, root: &Path) -> bool {
+    let real = fs::canonicalize(path).ok().zip(fs::canonicalize(root).ok());
+    real.is_some_and(|(path, root)| path.starts_with(root))
 }
 
 /// The pattern of a tag that isn't bound to one content by what it is made of: a commit, a tag of git's, or what the

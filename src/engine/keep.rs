@@ -125,8 +125,14 @@ impl Job<'_> {
 
     /// What lies in the outputs.
     pub(super) fn strays(&self) -> Result<Found, Fault> {
-        capture::scan(&self.session.ws.root, &self.target.outputs, false)
-            .map_err(|error| Fault::failed(error.to_string()))
+        let session = self.session;
+        capture::scan(
+            &session.ws.root,
+            &session.cache_dir,
+            &self.target.outputs,
+            false,
+        )
+        .map_err(|error| Fault::failed(error.to_string()))
     }
 
     /// What lies in the outputs and isn't theirs, where an earlier result is about to be put: those who need it see it too. Of what
@@ -265,7 +271,8 @@ impl Job<'_> {
         log: &[u8],
     ) -> Result<Finished, Fault> {
         let session = self.session;
-        let found = match capture::scan(&session.ws.root, &self.target.outputs, true) {
+        let (root, cache_dir) = (&session.ws.root, &session.cache_dir);
+        let found = match capture::scan(root, cache_dir, &self.target.outputs, true) {
             Ok(found) => capture::own(found, &strays.found, &self.target.outputs),
             Err(error) => return Ok(self.words.finished(Outcome::Failed, error.to_string())),
         };

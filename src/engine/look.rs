@@ -77,12 +77,8 @@ impl From<Unresolved> for Fault {
 
 impl From<InputError> for Fault {
     fn from(error: InputError) -> Self {
-        let help = match error {
-            InputError::Name(_) => Some("rename it, or leave it out of the inputs".to_owned()),
-            InputError::Unreadable(_) => None,
-        };
         Self {
-            help,
+            help: error.help(),
             ..Self::failed(format!("its inputs can't be told: {error}"))
         }
     }
@@ -424,27 +420,24 @@ impl Session {
             project: service.project,
         });
         let render = |text: &Text| text.render(&symbolic);
-        let mut fields = Vec::new();
+        let field = |what: String| format!("{} {what}", service.name);
         if let Some(image) = &service.image {
             let image = render(image)?;
             let digest = self.image_digest(&image, !service.run.is_empty());
             let value = digest.map_or(Value::Absent, Value::Text);
-            preimage.add(
-                Section::Service,
-                &format!("{} image {image}", service.name),
-                &value,
-            );
+            preimage.add(Section::Service, &field(format!("image {image}")), &value);
         }
-        for line in &service.run {
-            fields.push(format!("run {}", render(line)?));
+        for (number, line) in (1..).zip(&service.run) {
+            let name = field(format!("run {number}"));
+            preimage.text(Section::Service, &name, render(line)?);
         }
         for (name, text) in &service.env {
-            fields.push(format!("env {name}={}", render(text)?));
+            let name = field(format!("env {name}"));
+            preimage.text(Section::Service, &name, render(text)?);
         }
-        for port in &service.ports {
-            fields.push(format!("port {}", port.inside));
-        }
-        preimage.text(Section::Service, &service.name, fields.join("\n"));
+        let ports = service.ports.iter().map(|port| port.inside.to_string());
+        let ports = ports.collect::<Vec<_>>().join(" ");
+        preimage.text(Section::Service, &field("ports".into()), ports);
         Ok(())
     }
 

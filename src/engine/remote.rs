@@ -102,6 +102,7 @@ impl Job<'_> {
             key: look.key,
             preimage: look.preimage.bytes(),
             outputs: &self.target.outputs,
+            cache_dir: self.session.finder().cache_dir,
             blobs: &self.session.blobs,
             limit: self.session.ws.cache.max_size,
             slow: &slow,

@@ -417,7 +417,7 @@ impl Session {
         if target.outputs.is_empty() {
             return Ok(());
         }
-        let found = capture::scan(&self.ws.root, &target.outputs, false)?;
+        let found = capture::scan(&self.ws.root, &self.cache_dir, &target.outputs, false)?;
         let manifest = Arc::new(capture::capture(&self.ws.root, &found, &self.index, None)?);
         let done = Done {
             outputs: manifest.digest(),

@@ -249,6 +249,21 @@ fn hazard_2_another_command_args_or_vars_rerun() {
 }
 
 #[test]
+fn what_a_service_says_is_told_apart_field_by_field() {
+    let pipeline = |env: &str| {
+        format!(
+            "[service.s]\nrun = \"exec sleep 100\"\nenv = {{ {env} }}\n\
+             [target.t]\ninputs = []\nservices = [\"s\"]\nrun = 'echo t >> ../ran'\n"
+        )
+    };
+    let bed = Bed::new(&pipeline("A = \"1\\nenv B=2\""));
+    bed.expect(&["t"], &["t"]);
+    bed.expect(&["t"], &[]);
+    bed.write("Pipeline.toml", pipeline("A = \"1\", B = \"2\""));
+    bed.expect(&["t"], &["t"]);
+}
+
+#[test]
 fn words_after_two_dashes_go_to_named_targets_alone() {
     let bed = Bed::new(
         "[target.a]\ninputs = []\noutputs = [\"a\"]\nrun = 'echo a >> ../ran; touch a'\n\

@@ -430,3 +430,42 @@ fn hazard_11_a_restored_link_is_never_written_through() {
     assert_eq!(bed.read("out/gen/deep/b"), "one\n");
     assert_eq!(contents(&elsewhere).len(), 0);
 }
+
+#[test]
+fn a_file_that_is_called_like_a_link_and_its_target_hides_neither() {
+    let bed = Bed::new("[target.t]\ninputs = [\"l*\"]\nrun = 'echo t >> ../ran'\n");
+    bed.write("d", "one\n");
+    bed.write("l -> d", "one\n");
+    bed.link("d", "l");
+    bed.expect(&["t"], &["t"]);
+    for name in ["d", "l -> d"] {
+        bed.write(name, "two\n");
+        bed.expect(&["t"], &["t"]);
+    }
+    bed.expect(&["t"], &[]);
+}
+
+#[test]
+fn what_lies_around_a_link_to_it_is_behind_it() {
+    for (inputs, to) in [("sub/**", ".."), ("sub", "../../work")] {
+        let bed = Bed::new(&format!(
+            "[target.t]\ninputs = [\"{inputs}\"]\noutputs = [\"out\"]\n\
+             run = 'echo t >> ../ran; cat sub/up/other/f > out'\n\
+             [target.apart]\ninputs = []\noutputs = [\"made\"]\nrun = 'echo apart >> ../ran; date > made'\n"
+        ));
+        bed.write("other/f", "one\n");
+        bed.write("sub/own", "");
+        bed.link(to, "sub/up");
+        bed.link("../sub", "other/back");
+        bed.link("..", "other/up");
+        bed.expect(&["t"], &["t"]);
+        bed.expect(&["t"], &[]);
+        bed.write("other/f", "two\n");
+        bed.expect(&["t"], &["t"]);
+        assert_eq!(bed.read("out"), "two\n");
+        bed.expect(&["apart"], &["apart"]);
+        bed.expect(&["t"], &[]);
+        bed.write("sub/own", "two");
+        bed.expect(&["t"], &["t"]);
+    }
+}

@@ -8,6 +8,7 @@ mod commands;
 mod edits;
 mod forges;
 mod glances;
+mod ignores;
 mod keys;
 mod kills;
 mod links;

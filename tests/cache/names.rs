@@ -140,3 +140,28 @@ fn hazard_16_what_is_neither_file_nor_link_is_no_input_and_is_refused_as_an_outp
     assert_eq!((done.code, &*done.outcome("t")), (1, "failed"), "{done:?}");
     assert!(done.reason("t").contains("neither a file"), "{done:?}");
 }
+
+#[test]
+fn hazard_16_what_lies_behind_a_name_that_is_no_text_is_not_left_out() {
+    let bed = Bed::new("[target.t]\ninputs = [\"src/**\"]\nrun = 'echo t >> ../ran'\n");
+    let odd = bed.path("odd").join(OsStr::from_bytes(b"odd-\xff"));
+    std::fs::create_dir_all(&odd).expect("made");
+    std::fs::write(odd.join("f"), "").expect("written");
+    bed.write("src/a", "");
+    bed.link(&odd, "hop");
+    bed.link("../hop", "src/link");
+    let done = bed.forge(&["t"]);
+    assert_eq!((done.code, bed.ran()), (1, vec![]), "{done:?}");
+    assert!(done.reason("t").contains("src/link"), "{done:?}");
+}
+
+#[test]
+fn an_input_that_cannot_be_asked_for_is_not_taken_for_absent() {
+    let bed = Bed::new("[target.t]\ninputs = [\"loop/f\", \"a/b\"]\nrun = 'echo t >> ../ran'\n");
+    bed.write("a", "");
+    bed.expect(&["t"], &["t"]);
+    bed.link("loop", "loop");
+    let done = bed.forge(&["t"]);
+    assert_eq!((done.code, bed.ran()), (1, vec![]), "{done:?}");
+    assert!(done.reason("t").contains("loop/f"), "{done:?}");
+}

@@ -298,3 +298,27 @@ fn hazard_13_a_large_output_is_kept_and_restored_in_little_memory() {
         512 << 20
     );
 }
+
+#[test]
+fn a_glob_around_the_cache_takes_nothing_of_it() {
+    for outputs in ["build/**", "*ild/**", "buil*", "build/*"] {
+        let bed = Bed::new(&format!(
+            "[cache]\ndir = \"build/deep/cache\"\n[target.t]\ninputs = [\"in\"]\noutputs = [\"{outputs}\"]\n\
+             run = 'echo t >> ../ran; mkdir -p build/deep; cp in build/a; cp in build/deep/b'\n"
+        ));
+        bed.write("in", "one\n");
+        bed.expect(&["t"], &["t"]);
+        bed.expect(&["t"], &[]);
+        bed.write("in", "two\n");
+        bed.expect(&["t"], &["t"]);
+        bed.write("in", "one\n");
+        bed.remove("build/a");
+        assert_eq!(
+            bed.expect(&["t"], &[]).outcome("t"),
+            "restored",
+            "{outputs}"
+        );
+        assert_eq!(bed.read("build/deep/b"), "one\n", "{outputs}");
+        assert_eq!(bed.expect(&["t"], &[]).outcome("t"), "fresh", "{outputs}");
+    }
+}

@@ -488,3 +488,16 @@ fn where_the_list_of_outputs_is_lost_none_of_them_outlives_its_source() {
     run("w\n");
     assert!(bed.exists("a/note") && bed.exists("a/w") && !bed.exists("a/y"));
 }
+
+#[test]
+fn an_output_that_may_not_be_looked_at_is_not_left_out() {
+    let bed = Bed::new(
+        "[target.t]\ninputs = []\noutputs = [\"out\"]\nrun = 'echo t >> ../ran; mkdir out; echo > out/a; chmod 444 out'\n",
+    );
+    open_up(&bed);
+    let done = as_nobody(&bed, &["t"]);
+    open_up(&bed);
+    bed.chmod("out", 0o755);
+    assert_ne!(done.code, 0, "{done:?}");
+    assert!(done.reason("t").contains("out/a"), "{done:?}");
+}

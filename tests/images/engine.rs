@@ -346,3 +346,24 @@ fn secrets_are_nowhere_but_in_their_step() {
     );
     assert_eq!(found, "");
 }
+
+#[test]
+fn a_dockerfile_that_is_a_link_is_built_from_what_it_leads_to() {
+    let bed = Bed::new("push = false\ntags = [\"v1\"]");
+    let text = bed.ws.read("Dockerfile");
+    bed.ws.write("docker/prod", &text);
+    let link = bed.ws.path("Dockerfile");
+    std::fs::remove_file(&link).expect("removed");
+    std::os::unix::fs::symlink("docker/prod", &link).expect("linked");
+    assert_eq!(bed.image(&[]).0, "ran");
+    assert_eq!(bed.image(&[]).0, "fresh");
+    bed.ws.write("docker/prod", &format!("{text}LABEL a=b\n"));
+    assert_eq!(bed.image(&[]).0, "ran");
+    // Out of the context, or ignored, it is sent all the same.
+    bed.ws.write(".dockerignore", "docker\nDockerfile\n");
+    assert_eq!(bed.image(&[]).0, "ran");
+    // Nobody would see that it changes.
+    std::fs::remove_file(&link).expect("removed");
+    std::os::unix::fs::symlink("/etc/hostname", &link).expect("linked");
+    bed.forge(&["image"]).code(1).says("out of the workspace");
+}

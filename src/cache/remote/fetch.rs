@@ -20,6 +20,7 @@ use crate::cache::manifest::{Manifest, Node};
 use crate::cache::restore;
 use crate::cache::store::{self, Record};
 use crate::pipeline::model::OutputPattern;
+use crate::pipeline::paths::is_within;
 
 /// A record is a few hundred bytes.
 const MAX_RECORD: u64 = 64 << 10;
@@ -37,6 +38,8 @@ pub struct Wanted<'a> {
     pub preimage: &'a [u8],
     /// Paths that the target may make.
     pub outputs: &'a [OutputPattern],
+    /// Of the cache, relative to the workspace, if it lies in it: no output lies there.
+    pub cache_dir: Option<&'a str>,
     /// Where it is put.
     pub blobs: &'a Blobs,
     /// In bytes: more than the local store may hold isn't fetched.
@@ -155,7 +158,8 @@ impl Line {
         if manifest.digest() != sealed.outputs {
             return Err(wrong("its list of outputs is another one".into()));
         }
-        let strange = |entry: &&_| !capture::claims(wanted.outputs, entry);
+        let is_in_cache = |path: &str| wanted.cache_dir.is_some_and(|cache| is_within(path, cache));
+        let strange = |path: &&str| is_in_cache(path) || !capture::claims(wanted.outputs, path);
         let mut paths = manifest.entries.iter().map(|entry| &*entry.path);
         match paths.find(strange) {
             Some(path) => Err(wrong(format!("it has {path:?}, which is no output of it"))),

@@ -1,15 +1,16 @@
 //! What a run needs once something really runs: threads, services, a way to hear of signals.
 
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::cache::digest::Digest;
-use crate::cache::store;
 use crate::engine::active::{self, Mark};
 use crate::engine::environment;
 use crate::engine::event::Event;
@@ -104,12 +105,21 @@ fn services(session: &Arc<Session>, events: Sender<Message>) -> Result<Services,
         definitions.push(Rendered::new(service, name, dir, base.clone(), &plain)?);
     }
     let id = Digest::of(ws.root.as_os_str().as_encoded_bytes()).hex()[..12].to_owned();
-    let run = format!("{}-{}", std::process::id(), store::now());
+    let run = run_id(std::process::id(), SystemTime::now(), &ws.root);
     let services = Services::new(id, run, definitions, move |event| {
         let _ = events.send(Message::Event(translate(event)));
     });
     let session = Arc::clone(session);
     Ok(services.pulled_as(move |image| session.login_for(image).map_err(|fault| fault.message)))
+}
+
+/// Twelve hexadecimal digits, which containers are named by. Processes in containers of their own have the same number, often in
+/// the same second.
+fn run_id(pid: u32, now: SystemTime, root: &Path) -> String {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut bytes = [&pid.to_le_bytes()[..], &since.as_nanos().to_le_bytes()].concat();
+    bytes.extend(root.as_os_str().as_encoded_bytes());
+    Digest::of(&bytes).hex()[..12].to_owned()
 }
 
 fn translate(event: ServiceEvent) -> Event {
@@ -156,4 +166,25 @@ fn watch_signals(events: Sender<Message>) -> Result<signal_hook::iterator::Handl
             }
         })?;
     Ok(handle)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn runs_are_told_apart_by_twelve_digits() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_795_500_000);
+        let one = run_id(1, now, Path::new("/a"));
+        assert!(one.len() == 12 && one.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        assert_eq!(one, run_id(1, now, Path::new("/a")));
+        assert_ne!(one, run_id(2, now, Path::new("/a")));
+        assert_ne!(one, run_id(1, now, Path::new("/b")));
+        assert_ne!(
+            one,
+            run_id(1, now + Duration::from_nanos(1), Path::new("/a"))
+        );
+    }
 }
